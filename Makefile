@@ -1,0 +1,53 @@
+# Rollcall, by hand: `make` lists what there is.
+# Needs Python >= 3.11, make and a C compiler; everything else is installed into .venv.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+# Hypothesis' and pytest's own options pass through, as in: make test PYTEST="-p no:randomly".
+PYTEST ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test check format lock clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+run: $(STAMP)  ## start everything here and show derived events as they come
+	@exec $(BIN)/rollcall up
+
+demo: $(STAMP)  ## the same, and play a recorded room and an eviction through the door
+	@exec $(BIN)/rollcall up --demo
+
+test: $(STAMP)  ## all tests, against a Redis that they start themselves
+	@$(BIN)/pytest $(PYTEST)
+
+check: $(STAMP)  ## ruff, mypy strict, import contracts
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(STAMP)  ## put the code into the house's format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: $(STAMP)  ## pin the dependencies of pyproject.toml anew, with hashes
+	@$(BIN)/uv pip compile pyproject.toml --extra embedded --group dev --universal --upgrade \
+	    --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	    --no-annotate --no-header --quiet --output-file constraints.txt
+
+clean:  ## remove the environment and what the tools left
+	@rm -rf $(VENV) .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info build
+
+# A half-made environment must not pass for a whole one, so the stamp comes last.
+$(STAMP): constraints.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Rollcall needs Python 3.11 or newer: no '$(PYTHON)' on the PATH."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Rollcall needs Python 3.11 or newer: '$(PYTHON)' is $$($(PYTHON) -V 2>&1). Name another with: make PYTHON=python3.12 ..."; exit 1; }
+	@command -v cc >/dev/null || command -v gcc >/dev/null || command -v clang >/dev/null || { echo "Rollcall needs a C compiler for the packages that come as source: install gcc or clang (Debian: apt-get install gcc)."; exit 1; }
+	@echo "Making the environment in $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV) || { echo "The 'venv' module is missing (Debian: apt-get install python3-venv)."; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)

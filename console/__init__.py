@@ -1,0 +1,1 @@
+"""The operator's side: the `rollcall` command, the embedded server, the demo."""

@@ -1,0 +1,155 @@
+"""Log lines: one JSON object a line, with a constant snake_case `event` name, for every process.
+
+Audit records are such lines too, so one stream serves all. Lines are written whole: two processes
+that write more than 4 KiB to one pipe tear each other's lines, so all writing is under one lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import tempfile
+import threading
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import structlog
+from structlog.typing import EventDict, Processor
+
+# A stopped process may hold the lock between processes for as long as it likes. After this, a torn
+# line is the lesser evil: readers pass over one, but nobody recovers a worker that hangs.
+_LOCK_SECONDS = 2.0
+
+_encode = msgspec.json.Encoder(enc_hook=repr).encode
+
+
+class Lines:
+    """Whole lines to one file descriptor, from several threads and forked processes.
+
+    Make it before the fork. The lock between processes is a POSIX record lock, which dies with its
+    holder: a killed process leaves nothing locked.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lock_file = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the process
+        self._between_threads = threading.Lock()
+        os.register_at_fork(after_in_child=self._forget_threads)
+
+    def write(self, lines: bytes) -> None:
+        """Write lines, each ended by a newline.
+
+        Raises:
+            OSError: the other end is closed, or the disk is full.
+        """
+        with self._between_threads:
+            locked = self._lock()
+            try:
+                rest = memoryview(lines)
+                while rest:
+                    rest = rest[os.write(self._descriptor, rest) :]
+            finally:
+                if locked:
+                    fcntl.lockf(self._lock_file, fcntl.LOCK_UN)
+
+    def _lock(self) -> bool:
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while True:
+            try:
+                fcntl.lockf(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(0.001)
+            else:
+                return True
+
+    def _forget_threads(self) -> None:
+        # Only the forking thread lives on in the child; a lock that another one held never opens.
+        self._between_threads = threading.Lock()
+
+
+def encode_line(record: dict[str, Any]) -> bytes:
+    """Encode one record as a line with its newline."""
+    return _encode(record) + b"\n"
+
+
+def iso_milliseconds(microseconds: int) -> str:
+    """Write a time in UTC with milliseconds, as every time in a log line or event is written.
+
+    Args:
+        microseconds: since 1970.
+    """
+    seconds, rest = divmod(microseconds, 1_000_000)
+    at = datetime.fromtimestamp(seconds, UTC)
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{rest // 1000:03d}Z"
+
+
+def configure_logs(lines: Lines, process: str) -> None:
+    """Send every log record of this process, ours and the libraries', through `lines`.
+
+    Args:
+        lines: where to.
+        process: web, worker or beat.
+    """
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.format_exc_info,
+        _stamp(process),
+    ]
+    handler = _LinesHandler(lines)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, _name_foreign],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _render],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+class _LinesHandler(logging.Handler):
+    def __init__(self, lines: Lines) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._lines.write(self.format(record).encode() + b"\n")
+        except OSError:
+            # logging's own way of saying so: a traceback on standard error, and on we go.
+            self.handleError(record)
+
+
+def _stamp(process: str) -> Processor:
+    def stamp(_logger: Any, _method: str, record: EventDict) -> EventDict:
+        record["time"] = iso_milliseconds(time.time_ns() // 1000)
+        record["process"] = process
+        record["pid"] = os.getpid()
+        return record
+
+    return stamp
+
+
+def _name_foreign(logger: logging.Logger, _method: str, record: EventDict) -> EventDict:
+    # A library's message is prose; the constant name of such a line says which library spoke.
+    record["message"] = record.pop("event", "")
+    record["event"] = "library_log"
+    record["logger"] = record["_record"].name
+    return record
+
+
+def _render(_logger: Any, _method: str, record: EventDict) -> str:
+    return _encode(record).decode()

@@ -1,0 +1,133 @@
+"""The settings: the environment, read once at the start of a process.
+
+A bad value stops the process with a sentence that names it. Nothing else in Rollcall reads the
+environment.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from environs import Env
+from environs.exceptions import EnvError
+from marshmallow import validate
+
+from schemas.errors import BadSettingError
+
+ACCOUNT_SID = re.compile(r"AC[0-9a-fA-F]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the operator decides. Times are in the unit that the name ends in."""
+
+    redis_url: str
+    celery_broker_url: str
+    # Several while a token is being replaced: only Twilio's primary token signs, and the header
+    # does not say which one that was.
+    auth_tokens: tuple[str, ...] = field(default=(), repr=False)
+    account_sids: frozenset[str] = frozenset()
+    public_url: str | None = None
+    trusted_proxies: int = 0
+    prefix: str = "rollcall"
+    shards: int = 8
+    port: int = 8080
+    events_maxlen: int = 1_000_000
+    # A newcomer's connect may be stamped up to this long after the end that it caused: the two are
+    # stamped by different parts of Twilio, and a track is known to come 1 ms before its own
+    # participant. A goodbye and a return this close together cannot be told from an eviction.
+    eviction_before_ms: int = 250
+    # Twilio takes up to 15 s to notice a disruption (twilio-video.js, CHANGELOG 2.1.0), so an
+    # evicted session may be stamped as ending that much after its successor's start.
+    eviction_after_ms: int = 15_000
+
+    @classmethod
+    def from_environment(cls, *, redis_url: str | None = None) -> Settings:
+        """Read the environment.
+
+        Args:
+            redis_url: used where REDIS_URL is not set; without it, REDIS_URL is required.
+
+        Raises:
+            BadSettingError: names the setting and says what is wrong with it.
+        """
+        env = Env(expand_vars=False)
+        redis = _redis_url(env, redis_url)
+        return cls(
+            redis_url=redis,
+            celery_broker_url=_broker_url(env, redis),
+            auth_tokens=_words(env, "TWILIO_AUTH_TOKEN"),
+            account_sids=_account_sids(env),
+            public_url=_public_url(env),
+            trusted_proxies=_integer(env, "ROLLCALL_TRUSTED_PROXIES", 0, 0, 16),
+            prefix=_prefix(env),
+            shards=_integer(env, "ROLLCALL_SHARDS", 8, 1, 1024),
+            port=_integer(env, "PORT", 8080, 1, 65_535),
+            events_maxlen=_integer(env, "ROLLCALL_EVENTS_MAXLEN", 1_000_000, 1, 2**40),
+            eviction_before_ms=_integer(env, "ROLLCALL_EVICTION_BEFORE_MS", 250, 0, 60_000),
+            eviction_after_ms=_integer(env, "ROLLCALL_EVICTION_AFTER_MS", 15_000, 0, 600_000),
+        )
+
+
+def _integer(env: Env, name: str, default: int, least: int, most: int) -> int:
+    try:
+        return env.int(name, default=default, validate=validate.Range(least, most))
+    except EnvError:
+        # The library's own message would leave out what is allowed.
+        raise BadSettingError(
+            f"{name}: must be a whole number from {least} to {most}, not {env.str(name)!r}."
+        ) from None
+
+
+def _words(env: Env, name: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in env.str(name, default="").split(",") if word.strip())
+
+
+def _account_sids(env: Env) -> frozenset[str]:
+    sids = _words(env, "TWILIO_ACCOUNT_SID")
+    for sid in sids:
+        if not ACCOUNT_SID.fullmatch(sid):
+            raise BadSettingError(f"TWILIO_ACCOUNT_SID: {sid!r} is not AC and 32 hex digits.")
+    return frozenset(sids)
+
+
+def _public_url(env: Env) -> str | None:
+    url = env.str("PUBLIC_URL", default="").strip().rstrip("/")
+    if not url:
+        return None
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise BadSettingError(
+            f"PUBLIC_URL: {url!r} is not a scheme, host and path prefix like https://example.com."
+        )
+    return url
+
+
+def _prefix(env: Env) -> str:
+    prefix = env.str("ROLLCALL_PREFIX", default="rollcall")
+    if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,64}", prefix):
+        raise BadSettingError(
+            f"ROLLCALL_PREFIX: {prefix!r} is not 1 to 64 of the characters A-Z a-z 0-9 _ . : -"
+        )
+    return prefix
+
+
+def _redis_url(env: Env, fallback: str | None) -> str:
+    url = env.str("REDIS_URL", default="") or fallback
+    if not url:
+        raise BadSettingError(
+            "REDIS_URL: is not set; set it like redis://127.0.0.1:6379/0,"
+            " or let `rollcall up` start an embedded Redis."
+        )
+    if urlsplit(url).scheme not in {"redis", "rediss"}:
+        raise BadSettingError("REDIS_URL: must begin with redis:// or rediss://.")
+    return url
+
+
+def _broker_url(env: Env, redis_url: str) -> str:
+    url = env.str("CELERY_BROKER_URL", default="") or redis_url
+    if urlsplit(url).scheme not in {"redis", "rediss", "amqp", "amqps"}:
+        raise BadSettingError("CELERY_BROKER_URL: must begin with redis://, rediss:// or amqp://.")
+    return url

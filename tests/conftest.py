@@ -1,0 +1,67 @@
+"""What all tests share: one real Redis for the run, emptied before each test that asks for it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from console.embedded import EmbeddedRedis
+from schemas.connection import connect
+from schemas.settings import Settings
+
+TOKEN = "a-token-of-the-tests"
+ACCOUNT = "ACeb59002778257c4fc6af6cfaf92aaa5a"
+SCENES = Path(__file__).parent.parent / "console" / "scenes"
+_OURS = ("TWILIO_", "ROLLCALL_", "REDIS_URL", "CELERY_", "PUBLIC_URL", "PORT")
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith(_OURS):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    server = EmbeddedRedis(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def settings(redis_server: EmbeddedRedis) -> Settings:
+    return Settings(
+        redis_url=redis_server.url,
+        celery_broker_url=redis_server.url,
+        auth_tokens=(TOKEN,),
+        public_url="https://rollcall.example",
+    )
+
+
+@pytest.fixture
+def redis(settings: Settings) -> Iterator[Redis]:
+    with connect(settings, timeout=5.0) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture(scope="session")
+def recorded() -> list[dict[str, Any]]:
+    """Every recorded callback: `params`, `body` and `headers` as they came."""
+    lines = (SCENES / "recorded.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+@pytest.fixture(scope="session")
+def recorded_room(recorded: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """The one room of which a whole meeting was recorded, in the order it arrived."""
+    room_sid = recorded[0]["params"]["RoomSid"]
+    return [one["params"] for one in recorded if one["params"]["RoomSid"] == room_sid]

@@ -1,0 +1,1 @@
+"""The heart: what is known of one room, and what follows from it. No clock, no I/O."""
