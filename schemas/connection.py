@@ -6,10 +6,14 @@ redis-py retries by default, which would make a commit whose reply was lost happ
 
 from __future__ import annotations
 
+from typing import cast
+
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from schemas.errors import StartError
+from schemas.keys import Keyspace
 from schemas.settings import Settings
 
 
@@ -27,3 +31,22 @@ def connect(settings: Settings, *, timeout: float) -> Redis:
         retry=Retry(NoBackoff(), 0),
         client_name="rollcall",
     )
+
+
+def claim_shards(redis: Redis, keyspace: Keyspace, shards: int) -> None:
+    """Store the shard count, or make sure that it is the one stored.
+
+    Rooms are found by the count, so two processes that count differently would each keep half of
+    the truth about a room.
+
+    Raises:
+        StartError: another count is stored.
+        RedisError: Redis did not answer.
+    """
+    redis.set(keyspace.shard_count, shards, nx=True)
+    stored = int(cast("bytes", redis.get(keyspace.shard_count)))
+    if stored != shards:
+        raise StartError(
+            f"ROLLCALL_SHARDS: is {shards} here, but this Redis is kept with {stored};"
+            " set the same for all processes."
+        )

@@ -143,7 +143,7 @@ def _stamp(process: str) -> Processor:
     return stamp
 
 
-def _name_foreign(logger: logging.Logger, _method: str, record: EventDict) -> EventDict:
+def _name_foreign(_logger: logging.Logger, _method: str, record: EventDict) -> EventDict:
     # A library's message is prose; the constant name of such a line says which library spoke.
     record["message"] = record.pop("event", "")
     record["event"] = "library_log"

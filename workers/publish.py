@@ -1,0 +1,57 @@
+"""Publishing: from the heart's events to CloudEvents with their place in the room's ledger."""
+
+from __future__ import annotations
+
+from schemas.events import TYPE_PREFIX, CloudEvent, chain_digest, encode_data, source_of
+from schemas.logs import iso_milliseconds
+from workers.records import Ledger
+from workers.room.diff import Event
+from workers.room.facts import Facts
+
+
+def publish_event(
+    ledger: Ledger, facts: Facts, event: Event, *, late: bool
+) -> tuple[Ledger, CloudEvent]:
+    """Make a derived event out of a change of belief, the next one of its room."""
+    revision = ledger.revision + 1
+    published = _cloud_event(
+        facts,
+        event,
+        stem=f"{facts.room_sid}:{revision}",
+        previous_id=ledger.last_event_id,
+        extensions={"roomrevision": str(revision), "late": "true" if late else "false"},
+    )
+    return ledger._replace(revision=revision, last_event_id=published.id), published
+
+
+def publish_alert(ledger: Ledger, facts: Facts, alert: Event) -> tuple[Ledger, CloudEvent]:
+    """Make a published alert out of one of the heart's, the next one of its room."""
+    number = ledger.alerts + 1
+    published = _cloud_event(
+        facts,
+        alert._replace(data={**alert.data, "since": iso_milliseconds(alert.data["since"])}),
+        stem=f"{facts.room_sid}:a{number}",
+        previous_id=ledger.last_alert_id,
+        extensions={"roomalert": str(number)},
+    )
+    return ledger._replace(alerts=number, last_alert_id=published.id), published
+
+
+def _cloud_event(
+    facts: Facts, event: Event, *, stem: str, previous_id: str, extensions: dict[str, str]
+) -> CloudEvent:
+    type_, time, data = (
+        TYPE_PREFIX + event.kind,
+        iso_milliseconds(event.at),
+        encode_data(event.data),
+    )
+    digest = chain_digest(previous_id, type_, event.subject, time, data)
+    return CloudEvent(
+        id=f"{stem}:{digest}",
+        source=source_of(facts.account_sid, facts.room_sid),
+        type=type_,
+        subject=event.subject,
+        time=time,
+        data=data,
+        extensions={"roomsid": facts.room_sid, **extensions},
+    )

@@ -1,0 +1,37 @@
+"""A status callback as the heart takes it: already checked, its times and numbers already read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Callback(NamedTuple):
+    """One thing that Twilio said.
+
+    `said` holds every known parameter under Twilio's name in snake_case (`participant_sid`,
+    `track_kind`, `duration`), numbers as int; `strange` the parameters nobody knows, as they came.
+    """
+
+    event: str
+    account_sid: str
+    # The RoomSid, or the AccountSid for an unknown event that names no room.
+    room_sid: str
+    # The Timestamp: microseconds since 1970 UTC. The only time that a verdict is made from.
+    at: int
+    # The SequenceNumber, or -1: recordings and compositions carry none.
+    sequence: int
+    # The first 8 bytes of the SHA-256 over the parameters, so that it is the same for a repetition.
+    id: bytes
+    said: Mapping[str, str | int]
+    strange: Mapping[str, str]
+
+    def text(self, name: str) -> str | None:
+        """Return a text parameter, or None where the callback does not tell it."""
+        value = self.said.get(name)
+        return value if isinstance(value, str) else None
+
+    def number(self, name: str) -> int | None:
+        """Return a number, or None where the callback does not tell it."""
+        value = self.said.get(name)
+        return value if isinstance(value, int) else None

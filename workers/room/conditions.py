@@ -1,0 +1,128 @@
+"""The conditions of a view: what is wrong in the room now. Their differences are the alerts.
+
+A condition holds only while the room is open: closing resolves all of them, and what is learned
+after the end raises nothing. The same condition is never raised twice, since a key names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import sha256
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from workers.room.bounds import AGAIN_WITHIN
+from workers.room.diff import Event
+from workers.room.evictions import Eviction
+from workers.room.view import View
+
+SEVERITIES = ("info", "warning", "critical")
+
+
+class Condition(NamedTuple):
+    """One thing that is wrong."""
+
+    alert: str
+    dedup_key: str
+    subject: str
+    severity: str
+    # How often, where that matters; a rise while raised is told.
+    times: int
+    summary: str
+    since: int
+    # When it became as it is now.
+    at: int
+    concerned: dict[str, Any]
+    evidence: tuple[str, ...]
+
+    @property
+    def weight(self) -> tuple[int, int]:
+        return SEVERITIES.index(self.severity), self.times
+
+
+def conditions(view: View) -> dict[str, Condition]:
+    """List what is wrong in a view, by dedup key."""
+    if view.room is None or view.room.closed:
+        return {}
+    by_identity: dict[str, list[Eviction]] = {}
+    for eviction in view.evictions.values():
+        by_identity.setdefault(eviction.identity, []).append(eviction)
+    found = (
+        _duplicate_identity(view, identity, sorted(group, key=_when))
+        for identity, group in by_identity.items()
+    )
+    return {condition.dedup_key: condition for condition in found}
+
+
+def alerts(before: View, after: View, at: int) -> list[Event]:
+    """List what was raised, what grew worse and what was resolved between two views.
+
+    Args:
+        before: what was believed.
+        after: what is believed now, of the same part of the room.
+        at: when a condition that is gone went, in event time.
+    """
+    were, are = conditions(before), conditions(after)
+    return [
+        *(_event("resolved", gone, after, at) for key, gone in were.items() if key not in are),
+        *_raised(were, are, after),
+    ]
+
+
+def _raised(were: dict[str, Condition], are: dict[str, Condition], after: View) -> Iterator[Event]:
+    for key, condition in are.items():
+        was = were.get(key)
+        if was is None:
+            yield _event("raised", condition, after, condition.at)
+        elif condition.weight > was.weight:
+            yield _event("changed", condition, after, condition.at)
+
+
+def _duplicate_identity(view: View, identity: str, evicted: list[Eviction]) -> Condition:
+    last = evicted[-1]
+    again = any(two.at - one.at <= AGAIN_WITHIN for one, two in pairwise(evicted))
+    often = "once" if len(evicted) == 1 else f"{len(evicted)} times"
+    return Condition(
+        alert="duplicate-identity",
+        dedup_key=_key("duplicate-identity", view.room_sid, identity),
+        subject=last.evicted_sid,
+        severity="warning" if again else "info",
+        times=len(evicted),
+        summary=(
+            f"{identity!r} was thrown out of room {view.room_name!r} {often}"
+            " because somebody joined under the same identity."
+        ),
+        since=evicted[0].at,
+        at=last.at,
+        concerned={
+            "identity": identity,
+            "evicted_sid": last.evicted_sid,
+            "survivor_sid": last.survivor_sid,
+        },
+        evidence=last.evidence,
+    )
+
+
+def _event(change: str, condition: Condition, view: View, at: int) -> Event:
+    data = {
+        "alert": condition.alert,
+        "dedup_key": condition.dedup_key,
+        "severity": condition.severity,
+        "summary": condition.summary,
+        "room_sid": view.room_sid,
+        "room_name": view.room_name,
+        **condition.concerned,
+        "count": condition.times,
+        "since": condition.since,
+        "evidence": list(condition.evidence),
+    }
+    return Event(f"alert.{change}", condition.subject, at, data)
+
+
+def _key(alert: str, room_sid: str, identity: str) -> str:
+    # Keys travel to pagers and chat rooms: short, of a known length, and without anybody's name.
+    return f"{alert}:{room_sid}:{sha256(identity.encode()).hexdigest()[:16]}"
+
+
+def _when(eviction: Eviction) -> tuple[int, str]:
+    return eviction.at, eviction.evicted_sid

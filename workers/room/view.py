@@ -1,0 +1,226 @@
+"""The view: what the world should believe of a room, worked out from its facts alone.
+
+Beliefs are what folds: they are compared, and their differences are the derived events. What a
+field marked `_remark` holds is true when published and refined in the facts afterwards; it is never
+compared, so it is not said again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from workers.room.bounds import Bounds
+from workers.room.callback import Callback
+from workers.room.evictions import Eviction, evictions
+from workers.room.facts import Facts, Said, Session, Track
+
+
+def _remark(default: Any = None) -> Any:
+    return field(default=default, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RoomView:
+    """A room that was opened."""
+
+    closed: bool
+    inferred: bool = _remark()
+    start: int = _remark(0)
+    end: int = _remark(0)
+    duration_seconds: int = _remark()
+
+
+@dataclass(frozen=True, slots=True)
+class SessionView:
+    """A session that joined."""
+
+    left: bool
+    identity: str | None = _remark()
+    inferred: bool = _remark()
+    start: int = _remark(0)
+    end: int = _remark(0)
+    duration_seconds: int = _remark()
+    cause: str = _remark()
+
+
+@dataclass(frozen=True, slots=True)
+class TrackView:
+    """A track that was published. It starts enabled, and unpublishing ends `disabled` silently."""
+
+    unpublished: bool
+    enabled: bool
+    identity: str | None = _remark()
+    kind: str | None = _remark()
+    name: str | None = _remark()
+    inferred: bool = _remark()
+    start: int = _remark(0)
+    end: int = _remark(0)
+    switched_at: int = _remark(0)
+    cause: str = _remark()
+
+
+class TrackKey(NamedTuple):
+    """A track as one participant published it."""
+
+    participant_sid: str
+    track_sid: str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is believed of a room, or of the part of it that a callback touched."""
+
+    room: RoomView | None = None
+    sessions: dict[str, SessionView] = field(default_factory=dict)
+    tracks: dict[TrackKey, TrackView] = field(default_factory=dict)
+    # By the SID of the evicted session.
+    evictions: dict[str, Eviction] = field(default_factory=dict)
+    told: frozenset[str] = frozenset()
+    room_sid: str = _remark("")
+    room_name: str | None = _remark()
+    room_type: str | None = _remark()
+
+
+class Scope(NamedTuple):
+    """Which part of a room to look at; what a callback cannot have touched is left out."""
+
+    sessions: frozenset[str]
+    # None for all tracks of those sessions.
+    tracks: frozenset[str] | None
+    identities: frozenset[str]
+
+
+def scope_of(before: Facts, after: Facts, callback: Callback) -> Scope | None:
+    """Tell what the difference between two facts can be seen in; None for the whole room."""
+    if before.ended != after.ended:
+        return None
+    sid = callback.text("participant_sid")
+    if sid is None or before.sessions.get(sid) is after.sessions.get(sid):
+        return Scope(frozenset(), frozenset(), frozenset())
+    old, new = before.sessions.get(sid), after.sessions[sid]
+    track_sid = callback.text("track_sid")
+    tracks = None if track_sid is None else frozenset((track_sid,))
+    times_moved = old is None or (old.start, old.ended, old.identity) != (
+        new.start,
+        new.ended,
+        new.identity,
+    )
+    identities = _identities(old, new) if times_moved else frozenset()
+    return Scope(frozenset((sid,)), tracks, identities)
+
+
+def view(facts: Facts, bounds: Bounds, scope: Scope | None = None) -> View:
+    """Work out what to believe of a room, or of the part of it that `scope` names."""
+    if scope is None:
+        sessions: Iterable[tuple[str, Session]] = facts.sessions.items()
+    else:
+        sessions = [(sid, facts.sessions[sid]) for sid in scope.sessions if sid in facts.sessions]
+    tracks = {}
+    for sid, session in sessions:
+        for track_sid, track in _tracks(session, scope):
+            tracks[TrackKey(sid, track_sid)] = _track_view(facts, session, track)
+    return View(
+        room=_room_view(facts),
+        sessions={sid: _session_view(facts, session) for sid, session in sessions},
+        tracks=tracks,
+        evictions=_evictions(facts, bounds, scope),
+        told=facts.told,
+        room_sid=facts.room_sid,
+        room_name=_text(facts.name),
+        room_type=_text(facts.type),
+    )
+
+
+def _room_view(facts: Facts) -> RoomView | None:
+    start, end = facts.start, facts.ended
+    if start is None:
+        return None
+    inferred = facts.created is None
+    if end is None:
+        return RoomView(closed=False, inferred=inferred, start=start)
+    return RoomView(
+        closed=True,
+        inferred=inferred,
+        start=start,
+        end=end.at,
+        duration_seconds=_seconds(end.duration, start, end.at),
+    )
+
+
+def _session_view(facts: Facts, session: Session) -> SessionView:
+    end = session.ended or facts.ended
+    identity = _text(session.identity)
+    start, inferred = session.start, session.connected is None
+    if end is None:
+        return SessionView(left=False, identity=identity, inferred=inferred, start=start)
+    told = session.ended.duration if session.ended else None
+    return SessionView(
+        left=True,
+        identity=identity,
+        inferred=inferred,
+        start=start,
+        end=end.at,
+        duration_seconds=_seconds(told, start, end.at),
+        cause="disconnected" if session.ended else "room-closed",
+    )
+
+
+def _track_view(facts: Facts, session: Session, track: Track) -> TrackView:
+    end, cause = _track_end(facts, session, track)
+    return TrackView(
+        unpublished=end is not None,
+        enabled=end is not None or track.switched is None or track.switched.enabled,
+        identity=_text(session.identity),
+        kind=_text(track.kind),
+        name=_text(track.name),
+        inferred=track.added is None,
+        start=track.first if track.added is None else track.added,
+        end=end or 0,
+        switched_at=track.switched.at if track.switched else 0,
+        cause=cause,
+    )
+
+
+def _track_end(facts: Facts, session: Session, track: Track) -> tuple[int | None, str]:
+    # No track-removed comes for tracks still published when their participant leaves.
+    if track.removed is not None:
+        return track.removed, "removed"
+    if session.ended:
+        return session.ended.at, "participant-left"
+    if facts.ended:
+        return facts.ended.at, "room-closed"
+    return None, ""
+
+
+def _tracks(session: Session, scope: Scope | None) -> Iterable[tuple[str, Track]]:
+    if scope is None or scope.tracks is None:
+        return session.tracks.items()
+    return [(sid, session.tracks[sid]) for sid in scope.tracks if sid in session.tracks]
+
+
+def _evictions(facts: Facts, bounds: Bounds, scope: Scope | None) -> dict[str, Eviction]:
+    groups: dict[str, list[tuple[str, Session]]] = {}
+    if scope is not None and not scope.identities:
+        return {}
+    for sid, session in facts.sessions.items():
+        if session.identity and (scope is None or session.identity.text in scope.identities):
+            groups.setdefault(session.identity.text, []).append((sid, session))
+    found: dict[str, Eviction] = {}
+    for identity, group in groups.items():
+        found |= evictions(identity, group, facts.ended, bounds)
+    return found
+
+
+def _identities(*sessions: Session | None) -> frozenset[str]:
+    return frozenset(one.identity.text for one in sessions if one and one.identity)
+
+
+def _text(said: Said | None) -> str | None:
+    return said.text if said else None
+
+
+def _seconds(told: int | None, start: int, end: int) -> int:
+    """The duration that Twilio told, or else the whole seconds between two times."""
+    return max(0, (end - start) // 1_000_000) if told is None else told

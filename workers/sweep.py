@@ -1,0 +1,64 @@
+"""The sweep: finds every shard that has work and nobody at it, and wakes it.
+
+Celery may lose a wake-up, and a worker may die with a shard in hand. Neither matters longer than
+one sweep: it asks Redis, not the broker, and whatever `wake` says. Beat sends one every second; a
+thread of each worker does the same, so that neither is a single point of failure.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import structlog
+from kombu.exceptions import OperationalError
+from redis import RedisError
+
+from schemas.wakeups import SWEEP_SECONDS
+from workers.store import Store
+
+log = structlog.get_logger()
+
+
+def sweep(store: Store, wake: Callable[[int], None]) -> list[int]:
+    """Wake every shard that is waiting; return which.
+
+    Raises:
+        RedisError: the store did not answer.
+        OperationalError: the broker did not take a wake-up.
+    """
+    waiting = store.waiting()
+    for shard in waiting:
+        wake(shard)
+    return waiting
+
+
+class Sweeper:
+    """A thread that sweeps every second until it is stopped."""
+
+    def __init__(self, store: Store, wake: Callable[[int], None]) -> None:
+        self._store = store
+        self._wake = wake
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join(SWEEP_SECONDS)
+
+    def _run(self) -> None:
+        failing = False
+        while not self._stopping.wait(SWEEP_SECONDS):
+            try:
+                sweep(self._store, self._wake)
+            except (RedisError, OperationalError) as error:
+                if not failing:
+                    log.warning("sweep_failing", error=type(error).__name__)
+                failing = True
+            else:
+                if failing:
+                    log.info("sweep_recovered")
+                failing = False
