@@ -6,6 +6,7 @@ No I/O. The difference is taken after every callback, in inbox order; a batch sh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from workers.publish import publish_alert, publish_event
 from workers.records import Record
 from workers.room.bounds import Bounds
 from workers.room.callback import Callback
-from workers.room.conclude import conclude
+from workers.room.conclude import Outcome, conclude, set_aside
 from workers.store import Batch, Entry
 
 # What a batch takes in and gives out at the most, in bytes; a larger one would block Redis.
@@ -145,7 +146,9 @@ class Digester:
 
     def _conclude(self, arrival: Arrival, callback: Callback) -> None:
         record = self._records[arrival.room_sid]
-        outcome = conclude(record.facts, callback, self._bounds)
+        self._publish(arrival, record, conclude(record.facts, callback, self._bounds))
+
+    def _publish(self, arrival: Arrival, record: Record, outcome: Outcome, **why: str) -> None:
         ledger = record.ledger
         events, alerts = [], []
         for event in outcome.events:
@@ -164,6 +167,7 @@ class Digester:
             revision_before=record.ledger.revision,
             events=[one.id for one in events],
             alerts=[one.id for one in alerts],
+            **why,
         )
 
     def _set_aside(self, arrival: Arrival) -> None:
@@ -173,7 +177,10 @@ class Digester:
         for name, value in islice(arrival.fields.items(), _STRANGE_FIELDS):
             entry += [b"entry." + name, value]
         self._dead.append(entry)
-        self._audit(arrival, "set-aside", reason=reason, detail=detail)
+        record = self._records[arrival.room_sid]
+        key = sha256(b"\n".join(arrival.fields.values())).hexdigest()[:16]
+        outcome = set_aside(record.facts, key, arrival.room_sid, arrival.at)
+        self._publish(arrival, record, outcome, reason=reason, detail=detail)
 
     def _audit(self, arrival: Arrival, verdict: AuditVerdict, **told: Any) -> None:
         record = self._records[arrival.room_sid]

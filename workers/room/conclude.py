@@ -14,9 +14,12 @@ from workers.room.conditions import alerts
 from workers.room.diff import Event, diff
 from workers.room.facts import Facts
 from workers.room.merge import merge
-from workers.room.view import scope_of, view
+from workers.room.view import NOBODY, scope_of, view
 
-Verdict = Literal["applied", "duplicate", "unrecognised"]
+Verdict = Literal["applied", "duplicate", "unrecognised", "set-aside"]
+
+# Nobody is looked at, so nothing is bounded.
+_NO_BOUNDS = Bounds(0, 0)
 
 
 class Outcome(NamedTuple):
@@ -28,6 +31,20 @@ class Outcome(NamedTuple):
     late: bool
     events: list[Event]
     alerts: list[Event]
+
+
+def set_aside(facts: Facts, key: str, room_sid: str, at: int) -> Outcome:
+    """Take note that a callback of a room could not be digested.
+
+    Args:
+        facts: the room's.
+        key: names the callback, the same for a repetition.
+        room_sid: the room's, which may be heard of for the first time.
+        at: its arrival, since it may have no Timestamp; microseconds since 1970.
+    """
+    noted = facts._replace(room_sid=room_sid, set_aside=facts.set_aside | {key})
+    before, after = view(facts, _NO_BOUNDS, NOBODY), view(noted, _NO_BOUNDS, NOBODY)
+    return Outcome(noted, "set-aside", late=False, events=[], alerts=alerts(before, after, at))
 
 
 def conclude(facts: Facts, callback: Callback, bounds: Bounds) -> Outcome:

@@ -29,9 +29,8 @@ class Condition(NamedTuple):
     # How often, where that matters; a rise while raised is told.
     times: int
     summary: str
-    since: int
-    # When it became as it is now.
-    at: int
+    # None where nothing tells: since it was noticed.
+    since: int | None
     concerned: dict[str, Any]
     evidence: tuple[str, ...]
 
@@ -42,15 +41,17 @@ class Condition(NamedTuple):
 
 def conditions(view: View) -> dict[str, Condition]:
     """List what is wrong in a view, by dedup key."""
-    if view.room is None or view.room.closed:
+    if view.room and view.room.closed:
         return {}
     by_identity: dict[str, list[Eviction]] = {}
     for eviction in view.evictions.values():
         by_identity.setdefault(eviction.identity, []).append(eviction)
-    found = (
+    found = [
         _duplicate_identity(view, identity, sorted(group, key=_when))
         for identity, group in by_identity.items()
-    )
+    ]
+    if view.set_aside:
+        found.append(_callback_set_aside(view))
     return {condition.dedup_key: condition for condition in found}
 
 
@@ -60,22 +61,24 @@ def alerts(before: View, after: View, at: int) -> list[Event]:
     Args:
         before: what was believed.
         after: what is believed now, of the same part of the room.
-        at: when a condition that is gone went, in event time.
+        at: when that was noticed: the Timestamp of the callback between the two.
     """
     were, are = conditions(before), conditions(after)
     return [
         *(_event("resolved", gone, after, at) for key, gone in were.items() if key not in are),
-        *_raised(were, are, after),
+        *_raised(were, are, after, at),
     ]
 
 
-def _raised(were: dict[str, Condition], are: dict[str, Condition], after: View) -> Iterator[Event]:
+def _raised(
+    were: dict[str, Condition], are: dict[str, Condition], after: View, at: int
+) -> Iterator[Event]:
     for key, condition in are.items():
         was = were.get(key)
         if was is None:
-            yield _event("raised", condition, after, condition.at)
+            yield _event("raised", condition, after, at)
         elif condition.weight > was.weight:
-            yield _event("changed", condition, after, condition.at)
+            yield _event("changed", condition, after, at)
 
 
 def _duplicate_identity(view: View, identity: str, evicted: list[Eviction]) -> Condition:
@@ -93,13 +96,30 @@ def _duplicate_identity(view: View, identity: str, evicted: list[Eviction]) -> C
             " because somebody joined under the same identity."
         ),
         since=evicted[0].at,
-        at=last.at,
         concerned={
             "identity": identity,
             "evicted_sid": last.evicted_sid,
             "survivor_sid": last.survivor_sid,
         },
         evidence=last.evidence,
+    )
+
+
+def _callback_set_aside(view: View) -> Condition:
+    times = view.set_aside
+    return Condition(
+        alert="callback-set-aside",
+        dedup_key=f"callback-set-aside:{view.room_sid}",
+        subject=view.room_sid,
+        severity="warning",
+        times=times,
+        summary=(
+            f"{times} callback{'s' * (times > 1)} of room {view.room_name!r} could not be digested;"
+            " they are kept in the stream of the dead, with the reason."
+        ),
+        since=None,
+        concerned={},
+        evidence=(),
     )
 
 
@@ -113,7 +133,7 @@ def _event(change: str, condition: Condition, view: View, at: int) -> Event:
         "room_name": view.room_name,
         **condition.concerned,
         "count": condition.times,
-        "since": condition.since,
+        "since": at if condition.since is None else condition.since,
         "evidence": list(condition.evidence),
     }
     return Event(f"alert.{change}", condition.subject, at, data)

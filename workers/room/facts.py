@@ -100,6 +100,8 @@ class Facts(NamedTuple):
     latest: int = 0
     # What was told about recordings and compositions, and what nobody knows: keys of announcements.
     told: frozenset[str] = frozenset()
+    # Callbacks that no worker could digest, each once however often it came.
+    set_aside: frozenset[str] = frozenset()
 
     @property
     def start(self) -> int | None:

@@ -78,6 +78,7 @@ class View:
     # By the SID of the evicted session.
     evictions: dict[str, Eviction] = field(default_factory=dict)
     told: frozenset[str] = frozenset()
+    set_aside: int = _remark(0)
     room_sid: str = _remark("")
     room_name: str | None = _remark()
     room_type: str | None = _remark()
@@ -92,13 +93,17 @@ class Scope(NamedTuple):
     identities: frozenset[str]
 
 
+# What is said of the room as a whole, and of nobody in it.
+NOBODY = Scope(frozenset(), frozenset(), frozenset())
+
+
 def scope_of(before: Facts, after: Facts, callback: Callback) -> Scope | None:
     """Tell what the difference between two facts can be seen in; None for the whole room."""
     if before.ended != after.ended:
         return None
     sid = callback.text("participant_sid")
     if sid is None or before.sessions.get(sid) is after.sessions.get(sid):
-        return Scope(frozenset(), frozenset(), frozenset())
+        return NOBODY
     old, new = before.sessions.get(sid), after.sessions[sid]
     track_sid = callback.text("track_sid")
     tracks = None if track_sid is None else frozenset((track_sid,))
@@ -127,6 +132,7 @@ def view(facts: Facts, bounds: Bounds, scope: Scope | None = None) -> View:
         tracks=tracks,
         evictions=_evictions(facts, bounds, scope),
         told=facts.told,
+        set_aside=len(facts.set_aside),
         room_sid=facts.room_sid,
         room_name=_text(facts.name),
         room_type=_text(facts.type),

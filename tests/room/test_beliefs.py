@@ -1,0 +1,253 @@
+"""What is believed of rooms, sessions and tracks, and in what order it is said."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+from rooms import (
+    BOUNDS,
+    CAMERA,
+    LAPTOP,
+    MICROPHONE,
+    PHONE,
+    callback,
+    concluded,
+    connected,
+    created,
+    disconnected,
+    ended,
+    facts_of,
+    heard,
+    track,
+)
+from strategies import ACCOUNT, ROOM, sid
+
+from workers.intake import callback_from
+from workers.room.conclude import conclude
+
+
+def test_a_late_disconnect_does_not_remove_a_rejoined_participant() -> None:
+    events, _ = concluded(
+        [connected(PHONE, 0), connected(LAPTOP, 60_000), disconnected(PHONE, 30_000)]
+    )
+    assert [(e.kind, e.subject) for e in events if e.kind == "participant.left"] == [
+        ("participant.left", PHONE)
+    ]
+
+
+def test_a_track_before_its_participant_does_not_look_like_joining_twice() -> None:
+    assert heard([track("added", PHONE, 0), connected(PHONE, 1)]) == [
+        ("room.opened", ROOM),
+        ("participant.joined", PHONE),
+        ("track.published", CAMERA),
+    ]
+
+
+def test_an_end_heard_first_implies_the_joining_and_says_that_it_is_inferred() -> None:
+    events, _ = concluded([disconnected(PHONE, 60_000, duration=10)])
+    assert [(e.kind, e.data.get("inferred")) for e in events] == [
+        ("room.opened", True),
+        ("participant.joined", True),
+        ("participant.left", None),
+    ]
+    joined, left = events[1], events[2]
+    assert left.at - joined.at == 10_999_000
+    assert left.data["duration_seconds"] == 10
+
+
+def test_a_room_end_heard_first_opens_and_closes_the_room() -> None:
+    events, _ = concluded([ended(312_000, duration=312), created()])
+    assert [(e.kind, e.data.get("inferred")) for e in events] == [
+        ("room.opened", True),
+        ("room.closed", None),
+    ]
+    assert events[1].data["duration_seconds"] == 312
+    assert events[1].data["end"] == "room-ended"
+    assert events[1].at - events[0].at == 312_000_000
+
+
+def test_closing_a_room_takes_everybody_and_everything_along_from_the_inside_out() -> None:
+    events, _ = concluded(
+        [created(), connected(PHONE, 1_000), track("added", PHONE, 1_000), ended(61_500)]
+    )
+    assert [(e.kind, e.data.get("cause")) for e in events[3:]] == [
+        ("track.unpublished", "room-closed"),
+        ("participant.left", "room-closed"),
+        ("room.closed", None),
+    ]
+    assert events[4].data["duration_seconds"] == 60
+
+
+def test_after_the_room_closed_its_own_disconnects_say_nothing_new() -> None:
+    history = [created(), connected(PHONE, 0), ended(60_000)]
+    assert heard([*history, disconnected(PHONE, 60_100)]) == heard(history)
+
+
+def test_a_session_heard_of_after_the_end_joins_and_leaves_at_once() -> None:
+    events = heard([created(), ended(60_000), connected(PHONE, 1_000)])
+    assert events[2:] == [("participant.joined", PHONE), ("participant.left", PHONE)]
+
+
+def test_a_track_starts_enabled_and_says_nothing_of_it() -> None:
+    history = [track("added", PHONE, 0), track("enabled", PHONE, 10)]
+    assert [kind for kind, _ in heard(history)] == [
+        "room.opened",
+        "participant.joined",
+        "track.published",
+    ]
+
+
+def test_a_mute_heard_before_its_track_implies_the_publishing() -> None:
+    events, _ = concluded([track("disabled", PHONE, 100), track("added", PHONE, 0)])
+    assert [(e.kind, e.data.get("inferred")) for e in events[2:]] == [
+        ("track.published", True),
+        ("track.disabled", None),
+    ]
+
+
+def test_mute_and_unmute_in_the_wrong_order_leave_the_track_enabled() -> None:
+    mute, unmute = track("disabled", PHONE, 100), track("enabled", PHONE, 200)
+    kinds = [kind for kind, _ in heard([track("added", PHONE, 0), unmute, mute])]
+    assert "track.disabled" not in kinds
+
+
+def test_of_mute_and_unmute_in_one_millisecond_the_sequence_number_decides() -> None:
+    mute = track("disabled", PHONE, 100) | {"SequenceNumber": "8"}
+    unmute = track("enabled", PHONE, 100) | {"SequenceNumber": "7"}
+    for order in permutations([mute, unmute]):
+        switched = facts_of(order).sessions[PHONE].tracks[CAMERA].switched
+        assert switched
+        assert not switched.enabled
+
+
+def test_unpublishing_ends_disabled_silently() -> None:
+    events = heard(
+        [track("added", PHONE, 0), track("disabled", PHONE, 10), track("removed", PHONE, 20)]
+    )
+    assert events[-1] == ("track.unpublished", CAMERA)
+    assert ("track.enabled", CAMERA) not in events
+
+
+def test_a_track_heard_of_after_its_participant_left_is_gone_at_once() -> None:
+    events, _ = concluded(
+        [connected(PHONE, 0), disconnected(PHONE, 60_000), track("added", PHONE, 1_000)]
+    )
+    assert [(e.kind, e.data.get("cause")) for e in events[-2:]] == [
+        ("track.published", None),
+        ("track.unpublished", "participant-left"),
+    ]
+
+
+def test_leaving_takes_the_tracks_along_before_it_is_said() -> None:
+    events, _ = concluded(
+        [
+            connected(PHONE, 0),
+            track("added", PHONE, 0),
+            track("added", PHONE, 0, MICROPHONE),
+            track("removed", PHONE, 10),
+            disconnected(PHONE, 60_000),
+        ]
+    )
+    assert [(e.kind, e.subject) for e in events[-2:]] == [
+        ("track.unpublished", MICROPHONE),
+        ("participant.left", PHONE),
+    ]
+
+
+RECORDING = {
+    "RecordingSid": sid("RT", 1),
+    "ParticipantSid": PHONE,
+    "SourceSid": CAMERA,
+    "ParticipantIdentity": "Dana",
+    "Codec": "vp8",
+}
+
+
+def test_recordings_and_compositions_make_nothing_known_but_themselves() -> None:
+    events, _ = concluded(
+        [
+            callback("recording-started", 0, **RECORDING),
+            callback("composition-started", 5, CompositionSid=sid("CJ", 1)),
+        ]
+    )
+    assert [(e.kind, e.subject) for e in events] == [
+        ("recording.started", sid("RT", 1)),
+        ("composition.started", sid("CJ", 1)),
+    ]
+    assert events[0].data == {
+        "room_sid": ROOM,
+        "room_name": "Room 1",
+        "recording_sid": sid("RT", 1),
+        "participant_sid": PHONE,
+        "track_sid": CAMERA,
+        "identity": "Dana",
+        "codec": "vp8",
+    }
+
+
+def test_a_recording_is_told_once_a_stage_in_any_order() -> None:
+    stages = [callback(f"recording-{stage}", 0, **RECORDING) for stage in ("started", "completed")]
+    for order in permutations(stages * 2):
+        assert sorted(heard(order)) == [
+            ("recording.completed", sid("RT", 1)),
+            ("recording.started", sid("RT", 1)),
+        ]
+
+
+def test_each_percentage_of_a_composition_is_told_once() -> None:
+    steps = [
+        callback("composition-progress", at, CompositionSid=sid("CJ", 1), PercentageDone=done)
+        for at, done in enumerate(("10", "20", "10"))
+    ]
+    events, _ = concluded([*steps, steps[0]])
+    assert [event.data["percentage_done"] for event in events] == [10, 20]
+
+
+def test_a_hook_that_failed_is_told_by_the_hooks_sid() -> None:
+    failed = callback("composition-hook-failed", 0, HookSid=sid("HK", 7), ErrorMessage="full")
+    events, _ = concluded([failed])
+    assert [(e.kind, e.subject) for e in events] == [("composition.hook-failed", sid("HK", 7))]
+    assert events[0].data["error_message"] == "full"
+
+
+def test_an_unknown_event_is_passed_on_whole_and_makes_nothing_known() -> None:
+    unknown = callback("participant-reconnecting", 0, ParticipantSid=PHONE, Reason="network")
+    events, _ = concluded([unknown, unknown])
+    (event,) = events
+    assert (event.kind, event.subject) == ("callback.unrecognised", ROOM)
+    assert event.data["event"] == "participant-reconnecting"
+    assert event.data["params"] == unknown
+
+
+def test_an_unknown_event_without_a_room_belongs_to_its_account() -> None:
+    unknown = {"AccountSid": ACCOUNT, "StatusCallbackEvent": "video-retired"}
+    events, _ = concluded([unknown])
+    assert [(event.kind, event.subject) for event in events] == [("callback.unrecognised", ACCOUNT)]
+
+
+def test_an_unknown_parameter_is_reported_once_a_room_and_the_event_still_counts() -> None:
+    one = connected(PHONE, 0) | {"Mood": "fine"}
+    two = connected(LAPTOP, 0) | {"Mood": "better"}
+    events, _ = concluded([one, two])
+    reports = [event.data for event in events if event.kind == "callback.unrecognised"]
+    assert [report["params"] for report in reports] == [{"Mood": "fine"}]
+    joined = [event.subject for event in events if event.kind == "participant.joined"]
+    assert joined == [PHONE, LAPTOP]
+
+
+def test_a_callback_is_late_when_others_happened_more_than_five_seconds_later() -> None:
+    facts = facts_of([connected(LAPTOP, 10_000)])
+    for at, late in ((5_000, False), (4_999, True)):
+        callback_ = callback_from(connected(PHONE, at), 0)
+        assert conclude(facts, callback_, BOUNDS).late is late
+
+
+def test_hearing_only_a_sequence_number_is_news_and_hearing_it_again_is_not() -> None:
+    once = connected(PHONE, 0) | {"SequenceNumber": "3"}
+    again = connected(PHONE, 0) | {"SequenceNumber": "5"}
+    facts = facts_of([once])
+    outcome = conclude(facts, callback_from(again, 0), BOUNDS)
+    assert (outcome.verdict, outcome.events) == ("applied", [])
+    assert outcome.facts.sequences == ((3, 3), (5, 5))
+    again_outcome = conclude(outcome.facts, callback_from(again, 0), BOUNDS)
+    assert again_outcome.verdict == "duplicate"
