@@ -37,6 +37,9 @@ lock: $(STAMP)  ## pin the dependencies of pyproject.toml anew, with hashes
 	@$(BIN)/uv pip compile pyproject.toml --extra embedded --group dev --universal --upgrade \
 	    --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	    --no-annotate --no-header --quiet --output-file constraints.txt
+	@echo 'setuptools>=80' | $(BIN)/uv pip compile pyproject.toml - --constraints constraints.txt \
+	    --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-emit-find-links --no-annotate --no-header --quiet --output-file deploy/requirements.txt
 
 clean:  ## remove the environment and what the tools left
 	@rm -rf $(VENV) .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info build

@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import IO
 
 from redis import Redis, RedisError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
+from console.tether import tethered
 from schemas.errors import StartError
 
 # A server on an idle machine answers in 50 ms; one that replays a large append-only file takes
@@ -61,7 +64,10 @@ def free_port() -> int:
 
 
 class EmbeddedRedis:
-    """One server with its data in `folder`; start it, use `url`, stop it."""
+    """One server with its data in `folder`; start it, use `url`, stop it.
+
+    Start it from a thread that stays: on Linux the server ends with the thread that started it.
+    """
 
     def __init__(self, folder: Path, *, options: tuple[str, ...] = ()) -> None:
         self.folder = folder
@@ -104,6 +110,15 @@ class EmbeddedRedis:
             self._process = None
         self._release()
 
+    def check(self) -> None:
+        """Look whether the server is still running.
+
+        Raises:
+            StartError: it is not, with the last line that it said.
+        """
+        if self._process is not None and self._process.poll() is not None:
+            raise StartError(f"The embedded Redis ended by itself. It said: {self._last_words()}")
+
     @property
     def pid(self) -> int:
         """The server's process id, for those who break it on purpose."""
@@ -135,13 +150,24 @@ class EmbeddedRedis:
         with (self.folder / "redis.log").open("ab") as log:
             # A session of its own: Ctrl-C is for `rollcall up`, which stops the server last.
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                tethered(command),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # The server holds the claim, too: should this process be killed, nobody may start
+                # a second server on the data before the first has ended.
+                pass_fds=() if self._lock is None else (self._lock.fileno(),),
+                start_new_session=True,
             )
         return self._answers(self._process)
 
     def _answers(self, process: subprocess.Popen[bytes]) -> bool:
         deadline = time.monotonic() + _START_SECONDS
-        with Redis(port=self.port, socket_timeout=1, socket_connect_timeout=1) as client:
+        # Without the client's own retries, which would take seconds to tell that it is not up yet.
+        once = Retry(NoBackoff(), 0)
+        with Redis(
+            port=self.port, socket_timeout=1, socket_connect_timeout=1, retry=once
+        ) as client:
             while time.monotonic() < deadline and process.poll() is None:
                 try:
                     # Whether it is ours: a stranger may sit on the port.

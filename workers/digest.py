@@ -179,7 +179,12 @@ class Digester:
         self._dead.append(entry)
         record = self._records[arrival.room_sid]
         key = sha256(b"\n".join(arrival.fields.values())).hexdigest()[:16]
-        outcome = set_aside(record.facts, key, arrival.room_sid, arrival.at)
+        try:
+            outcome = set_aside(record.facts, key, arrival.room_sid, arrival.at)
+        except Exception:
+            # What failed for the callback may fail for its alert as well; the shard goes on.
+            log.exception("alert_not_raised", entry_id=arrival.entry_id.decode())
+            outcome = Outcome(record.facts, "set-aside", late=False, events=[], alerts=[])
         self._publish(arrival, record, outcome, reason=reason, detail=detail)
 
     def _audit(self, arrival: Arrival, verdict: AuditVerdict, **told: Any) -> None:

@@ -1,0 +1,137 @@
+"""`rollcall up`: everything on this machine, for trying Rollcall out and for developing.
+
+Starts Redis (unless REDIS_URL names one), worker, beat and web; says how to register the callback
+URL; shows derived events as they come; stops all of it on Ctrl-C. A deployment runs the Procfile's
+processes instead.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+
+import click
+from platformdirs import user_state_path
+
+from console import demo as demonstration
+from console.embedded import EmbeddedRedis
+from console.processes import Children
+from console.readiness import WorkerProbe, answers, check_port, check_redis, wait_until
+from console.tail import Tail
+from console.welcome import EMBEDDED, READY, STOPPED, STOPPING, welcome
+from schemas.connection import connect
+from schemas.keys import Keyspace
+from schemas.settings import Settings
+
+_READY_SECONDS = 30.0
+_REDIS_SECONDS = 5.0
+# How long a look at the streams lasts, and so how long Ctrl-C may wait to be seen.
+_LOOK_SECONDS = 0.25
+
+
+def up(*, demo: bool) -> None:
+    """Run everything until Ctrl-C or SIGTERM.
+
+    Args:
+        demo: whether to play the demo when all is ready.
+
+    Raises:
+        RollcallError: something could not start, or ended by itself; all the rest is stopped.
+    """
+    stop = _stop_on_signals()
+    settings = Settings.from_environment(redis_url=EMBEDDED)
+    check_port(settings.port)
+    state = user_state_path("rollcall")
+    with ExitStack() as stack:
+        redis = None
+        if settings.redis_url == EMBEDDED:
+            redis = EmbeddedRedis(state / "redis")
+            stack.callback(redis.stop)
+            redis.start()
+            settings = Settings.from_environment(redis_url=redis.url)
+        check_redis(settings)
+        made_token = not settings.auth_tokens
+        if made_token:
+            settings = replace(settings, auth_tokens=(secrets.token_hex(16),))
+        click.echo(welcome(settings, state, embedded=redis is not None, made_token=made_token))
+        children = Children(state / "logs", _environment(settings))
+        stack.callback(children.stop)
+
+        def going_on() -> bool:
+            children.check()
+            if redis is not None:
+                redis.check()
+            return not stop.is_set()
+
+        client = stack.enter_context(connect(settings, timeout=_REDIS_SECONDS))
+        # Its place is taken before anything can happen.
+        tail = Tail(client, Keyspace(settings.prefix))
+        # Stopped in the reverse order: the door closes first and the worker finishes what it has.
+        for name in ("worker", "beat", "web"):
+            children.start(name, _command(name))
+        if _ready(settings, going_on):
+            click.echo(READY)
+            _show(tail, demonstration.play(settings) if demo else iter(()), going_on)
+        _say(STOPPING)
+    _say(STOPPED)
+
+
+def _stop_on_signals() -> threading.Event:
+    """Turn the signals that mean the end into a flag, so that they interrupt nothing half-way."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    return os.environ | {
+        "REDIS_URL": settings.redis_url,
+        "TWILIO_AUTH_TOKEN": ",".join(settings.auth_tokens),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _command(name: str) -> list[str]:
+    # -P: a folder called `schemas` where the operator stands is not ours.
+    return [sys.executable, "-P", "-m", "console.main", name]
+
+
+def _ready(settings: Settings, going_on: Callable[[], bool]) -> bool:
+    """Wait until callbacks are accepted and worked on; false where the wait was broken off."""
+    deadline = time.monotonic() + _READY_SECONDS
+    with ExitStack() as stack:
+        probe = WorkerProbe(settings)
+        stack.callback(probe.close)
+        return (
+            wait_until(
+                lambda: answers(settings, "/healthz"), "web did not start", deadline, going_on
+            )
+            and wait_until(
+                lambda: answers(settings, "/readyz"), "web did not become ready", deadline, going_on
+            )
+            and wait_until(probe.taken, "worker took no wake-up", deadline, going_on)
+        )
+
+
+def _show(tail: Tail, steps: Iterator[float], going_on: Callable[[], bool]) -> None:
+    """Show events as they come, and take the demo's steps when they are due."""
+    due = time.monotonic()
+    while going_on():
+        if time.monotonic() >= due:
+            due = time.monotonic() + next(steps, math.inf)
+        tail.show(min(_LOOK_SECONDS, max(0.0, due - time.monotonic())))
+
+
+def _say(text: str) -> None:
+    # Where the terminal is gone there is still everything to stop.
+    with suppress(OSError):
+        click.echo(text)

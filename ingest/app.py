@@ -1,0 +1,65 @@
+"""The composition root of the web process: every collaborator is made or handed in here."""
+
+from __future__ import annotations
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from ingest.callbacks import Bell, CallbackDoor, register_callbacks
+from ingest.doorbell import open_doorbell
+from ingest.health import health_views
+from ingest.inbox import Inbox, open_inbox
+from ingest.orphan import end_with_parent
+from ingest.problems import register_problems
+from schemas.errors import BadSettingError
+from schemas.logs import Lines, configure_logs
+from schemas.settings import Settings
+
+
+def create_app(
+    settings: Settings, *, inbox: Inbox | None = None, doorbell: Bell | None = None
+) -> Flask:
+    """Make the application. Nothing is sent to Redis or to the broker yet.
+
+    Args:
+        settings: must hold an auth token.
+        inbox: where callbacks are deposited; by default the one that the settings name.
+        doorbell: who wakes the workers; by default the one that the settings name.
+
+    Raises:
+        BadSettingError: there is no auth token.
+    """
+    require_tokens(settings)
+    inbox = inbox or open_inbox(settings)
+    doorbell = doorbell or open_doorbell(settings)
+
+    app = Flask("ingest", static_folder=None)
+    register_callbacks(app, CallbackDoor(settings, inbox, doorbell))
+    app.register_blueprint(health_views(inbox))
+    register_problems(app)
+    hops = settings.trusted_proxies
+    if hops:
+        # Without a proxy, anybody could write these headers.
+        fixed = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)
+        app.wsgi_app = fixed  # type: ignore[method-assign]  # Flask's own way to add one
+    return app
+
+
+def require_tokens(settings: Settings) -> None:
+    """Refuse to run a door that cannot tell who knocks.
+
+    Raises:
+        BadSettingError: there is no auth token.
+    """
+    if not settings.auth_tokens:
+        raise BadSettingError(
+            "TWILIO_AUTH_TOKEN: is not set; set it to the auth token of your Twilio account,"
+            " with which callbacks are signed."
+        )
+
+
+def from_environment() -> Flask:
+    """Make the application of a web process, as Granian asks for it in each of its workers."""
+    configure_logs(Lines(1), "web")
+    end_with_parent()
+    return create_app(Settings.from_environment())

@@ -1,0 +1,140 @@
+"""`/callbacks`: verify, check, deposit, answer 204.
+
+Knows HTTP and what a status callback must be; what one means is for the workers. A slow answer or
+a 5xx is normally not retried by Twilio, so nothing here waits for anything but the deposit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+from flask import Flask, Response, request
+from werkzeug.routing import Rule
+
+from ingest.form import Form, read_form
+from ingest.inbox import Inbox
+from ingest.signature import HEADER, verify
+from schemas.callbacks import EVENT, check
+from schemas.errors import (
+    AccountNotAllowedError,
+    MalformedError,
+    NotFoundError,
+    RepeatedParameterError,
+    TooLargeError,
+)
+from schemas.settings import Settings
+
+PATH = "/callbacks"
+# The largest recorded body has 1 KiB. Names and identities have at most 128 characters each, so
+# even one that is all escapes stays below 10 KiB.
+MAX_BODY_BYTES = 64 * 1024
+
+_FORM = "application/x-www-form-urlencoded"
+_TOKEN_HEADER = "I-Twilio-Idempotency-Token"  # noqa: S105  # the name of a header
+# A token is a UUID of 36 characters. The signature does not cover it: anybody on the way may have
+# written something longer.
+_TOKEN_CHARACTERS = 128
+
+_log = structlog.get_logger(__name__)
+
+
+class Bell(Protocol):
+    """Somebody who has a shard's workers woken, without ever blocking."""
+
+    def ring(self, shard: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackDoor:
+    """The view of `/callbacks`, with what it needs."""
+
+    settings: Settings
+    inbox: Inbox
+    doorbell: Bell
+
+    def receive(self) -> Response:
+        """Take one callback.
+
+        Raises:
+            RefusedError: it is not taken, and why. Refusals come in the order of the contract.
+        """
+        # Werkzeug's router takes `//callbacks` for `/callbacks`, but it is not the URL signed.
+        if request.environ["PATH_INFO"] != PATH:
+            raise NotFoundError
+        # The body first, also where none is wanted: this is what bounds it.
+        form = self._verified(_body())
+        params = _checked(form)
+        token = request.headers.get(_TOKEN_HEADER, "")[:_TOKEN_CHARACTERS]
+        receipt = self.inbox.deposit(params, token)
+        if receipt.wake:
+            self.doorbell.ring(receipt.shard)
+        _log.info(
+            "callback_accepted",
+            event_name=params[EVENT],
+            room_sid=receipt.room_sid,
+            shard=receipt.shard,
+            entry=receipt.entry,
+        )
+        response = Response(status=204)
+        del response.headers["Content-Type"]
+        return response
+
+    def _verified(self, body: bytes) -> Form:
+        """Read the parameters, and check that Twilio signed them for an account of ours."""
+        posted = request.method == "POST"
+        form = read_form(body if posted else request.query_string)
+        # The parameters of a GET are signed as part of its URL. A query in the URL of a POST is
+        # signed too, but was set by whoever registered the URL and holds no parameter.
+        signed = form.values() if posted else {}
+        verify(self._signed_url(), signed, request.headers.get(HEADER), self.settings.auth_tokens)
+        self._check_accounts(value for name, value in form.pairs if name == "AccountSid")
+        return form
+
+    def _signed_url(self) -> str:
+        root = self.settings.public_url or f"{request.scheme}://{request.host}"
+        # As it was on the wire: encoded again, it would not be what Twilio signed. Bytes that are
+        # no text cannot have been signed, and the verification finds that.
+        query = request.query_string.decode("utf-8", "surrogateescape")
+        return f"{root}{PATH}?{query}" if query else f"{root}{PATH}"
+
+    def _check_accounts(self, sids: Iterable[str]) -> None:
+        allowed = self.settings.account_sids
+        if allowed and not allowed.issuperset(sids):
+            raise AccountNotAllowedError
+
+
+def _body() -> bytes:
+    """Read the body, at most one byte more than is allowed: a chunked one tells no length."""
+    body = request.get_data(cache=False)
+    if len(body) > MAX_BODY_BYTES:
+        raise TooLargeError
+    return body
+
+
+def _checked(form: Form) -> dict[str, str]:
+    """Check the parameters themselves, once it is known that they are Twilio's."""
+    repeated = form.repeated()
+    if repeated:
+        raise RepeatedParameterError(repeated)
+    if request.method == "POST" and request.mimetype != _FORM:
+        raise MalformedError({"body": [f"Not {_FORM}."]})
+    if form.fault:
+        raise MalformedError({"body" if request.method == "POST" else "query": [form.fault]})
+    params = dict(form.pairs)
+    check(params)
+    return params
+
+
+def register_callbacks(app: Flask, door: CallbackDoor) -> None:
+    """Add the route, and the bound on its bodies."""
+    # Flask refuses what a Content-Length announces beyond this, without reading it, but cuts a
+    # chunked body here in silence. One byte more lets the view see the difference.
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
+    rule = Rule(PATH, endpoint="callbacks", methods=("POST", "GET"))
+    # Werkzeug adds HEAD to GET; Twilio sends no such request, and it must deposit nothing.
+    rule.methods = {"POST", "GET"}
+    app.url_map.add(rule)
+    app.endpoint("callbacks")(door.receive)

@@ -1,0 +1,83 @@
+"""The web process: Granian, set up for the door. Knows no view."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+import structlog
+from granian import Granian
+from granian.constants import Interfaces
+from granian.log import LogLevels
+
+from ingest.app import require_tokens
+from schemas.errors import StartError
+from schemas.logs import Lines, configure_logs
+from schemas.settings import Settings
+
+_ADDRESS = "0.0.0.0"  # noqa: S104  # callbacks come from outside, in a container always
+# A request waits for Redis and for nothing else, so threads cost little. While Redis hangs, each
+# holds one for half a second: this many are answered 503 twice a second.
+_THREADS = 32
+# A request ends within a second, so what still runs after this is stuck. Below the 10 s that
+# `docker stop` leaves until it kills; Kubernetes and Heroku leave 30 s.
+_STOP_SECONDS = 8
+
+_log = structlog.get_logger(__name__)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Granian bounds how long a request's head may take but not its body: whoever sends bodies drop by
+    drop holds a thread each. Let the proxy that ends TLS read requests whole, as nginx does.
+
+    Args:
+        settings: of this process. Its workers read the same environment again.
+
+    Raises:
+        BadSettingError: there is no auth token.
+        StartError: the port cannot be had.
+    """
+    require_tokens(settings)
+    _require_port(settings.port)
+    configure_logs(Lines(1), "web")
+    _log.info("web_starting", address=_ADDRESS, port=settings.port)
+    Granian(
+        target="ingest.app:from_environment",
+        factory=True,
+        interface=Interfaces.WSGI,
+        address=_ADDRESS,
+        port=settings.port,
+        # One answered 1,400 callbacks a second on two cores that ran Redis and the sender as well,
+        # and an account has at most 10,000 participants at a time
+        # (https://www.twilio.com/docs/video/programmable-video-limits). For more, start another
+        # web process elsewhere: they share nothing but Redis.
+        workers=1,
+        blocking_threads=_THREADS,
+        # Its lines go the way of all others, and only those about workers that died: it would warn
+        # of the threads at every start, and every request is logged by the view already.
+        log_level=LogLevels.error,
+        log_dictconfig={"loggers": {"_granian": {"handlers": [], "propagate": True}}},
+        log_access=False,
+        # A worker that was killed, by the kernel for its memory for one, comes back.
+        respawn_failed_workers=True,
+        workers_kill_timeout=_STOP_SECONDS,
+    ).serve()
+
+
+def _require_port(port: int) -> None:
+    # Granian shares its port (SO_REUSEPORT): two of them would each get half of the callbacks.
+    with socket.socket() as probe:
+        # As servers do: a port whose last connections are still fading away is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_ADDRESS, port))
+        except OSError as error:
+            raise StartError(f"PORT: {_why_not(port, error)}") from error
+
+
+def _why_not(port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"{port} is in use by another process; stop it, or set PORT to a free one."
+    return f"{port} cannot be used: {error.strerror}; set PORT to another one."

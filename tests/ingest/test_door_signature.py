@@ -1,0 +1,107 @@
+"""The signature: the published vectors, and that nothing unjudgeable passes or raises."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twilio.request_validator import RequestValidator
+from werkzeug.datastructures import MultiDict
+
+from ingest.signature import verify
+from schemas.errors import SignatureMismatchError, SignatureMissingError
+
+# tests/unit/test_request_validator.py of github:twilio/twilio-python
+TOKEN = "12345"
+URL = "https://mycompany.com/myapp.php?foo=1&bar=2"
+PARAMS = {
+    "CallSid": ["CA1234567890ABCDE"],
+    "Digits": ["1234"],
+    "From": ["+14158675309"],
+    "To": ["+18005551212"],
+    "Caller": ["+14158675309"],
+}
+SIGNATURE = "RSOYDt4T1cUTdK1PDd93/VVr8B8="
+
+
+@pytest.mark.parametrize(
+    ("url", "signature"),
+    [
+        (URL, SIGNATURE),
+        (URL.replace(".com", ".com:443"), SIGNATURE),
+        (URL, "kvajT1Ptam85bY51eRf/AJRuM3w="),
+        (URL.replace(".com", ".com:443"), "kvajT1Ptam85bY51eRf/AJRuM3w="),
+        (URL.replace("https", "http"), "0ZXoZLH/DfblKGATFgpif+LLRf4="),
+        (URL.replace("https", "http").replace(".com", ".com:80"), "0ZXoZLH/DfblKGATFgpif+LLRf4="),
+        (
+            URL.replace("https", "http").replace(".com", ".com:1234"),
+            "Zmvh+3yNM1Phv2jhDCwEM3q5ebU=",
+        ),
+    ],
+)
+def test_the_published_vectors_fit_with_the_port_and_without(url: str, signature: str) -> None:
+    verify(url, PARAMS, signature, [TOKEN])
+
+
+def test_repeated_values_are_signed_once_and_sorted() -> None:
+    params = {"Sid": ["CA123"], "SidAccount": ["AC123"], "Digits": ["5678", "1234", "1234"]}
+    verify(URL, params, "IK+Dwps556ElfBT0I3Rgjkr1wJU=", [TOKEN])
+    verify(URL, MultiDict(params), "IK+Dwps556ElfBT0I3Rgjkr1wJU=", [TOKEN])
+
+
+def test_a_url_that_holds_the_hash_of_its_body_is_signed_without_parameters() -> None:
+    digest = "0a1ff7634d9ab3b95db5c9a2dfe9416e41502b283a80c7cf19632632f96e6620"
+    verify(f"{URL}&bodySHA256={digest}", {}, "a9nBmqA0ju/hNViExpshrM61xv4=", [TOKEN])
+
+
+def test_any_of_several_tokens_fits_wherever_it_stands() -> None:
+    verify(URL, PARAMS, SIGNATURE, [TOKEN, "new"])
+    verify(URL, PARAMS, SIGNATURE, ["new", TOKEN])
+
+
+@pytest.mark.parametrize("signature", [None, ""])
+def test_a_missing_signature_is_said_to_be_missing(signature: str | None) -> None:
+    with pytest.raises(SignatureMissingError):
+        verify(URL, PARAMS, signature, [TOKEN])
+
+
+@pytest.mark.parametrize("signature", ["x", SIGNATURE[:-1], SIGNATURE + " ", "é" * 28, "\udcff"])
+def test_any_other_signature_is_a_mismatch(signature: str) -> None:
+    with pytest.raises(SignatureMismatchError):
+        verify(URL, PARAMS, signature, [TOKEN])
+
+
+def test_without_tokens_nothing_fits() -> None:
+    with pytest.raises(SignatureMismatchError):
+        verify(URL, PARAMS, SIGNATURE, [])
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://a:port/", "https://a:99999/", "http://[::1", "//", "", "https://a/\udcff", "\0"],
+)
+def test_an_odd_url_is_a_mismatch_and_no_failure(url: str) -> None:
+    with pytest.raises(SignatureMismatchError):
+        verify(url, PARAMS, SIGNATURE, [TOKEN])
+
+
+@pytest.mark.parametrize(
+    "url", ["https://[::1]:8443/x", "https://u:p@host:8443/x", "https://a/x#f"]
+)
+def test_an_odd_url_fits_when_it_was_signed_as_it_is(url: str) -> None:
+    signature = RequestValidator(TOKEN).compute_signature(url, {})
+    verify(url, {}, signature, [TOKEN])
+
+
+@pytest.mark.parametrize("value", [[None], [1], ["\ud800"]])
+def test_a_value_that_is_no_text_is_a_mismatch_and_no_failure(value: list[str]) -> None:
+    with pytest.raises(SignatureMismatchError):
+        verify(URL, {"A": value}, SIGNATURE, [TOKEN])
+
+
+@given(st.text(), st.dictionaries(st.text(), st.lists(st.text(), min_size=1)), st.text(), st.text())
+def test_what_was_not_signed_never_fits_and_never_fails(
+    url: str, params: dict[str, list[str]], signature: str, token: str
+) -> None:
+    with pytest.raises((SignatureMismatchError, SignatureMissingError)):
+        verify(url, params, signature, [token])

@@ -1,0 +1,86 @@
+"""A TCP proxy in front of the real Redis, that can lose a reply: the way networks fail."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_BOUND_SECONDS = 10.0
+
+
+class Proxy:
+    """Passes bytes both ways; after `lose_reply_to(text)`, cuts that command's reply off."""
+
+    def __init__(self, port: int) -> None:
+        self._upstream = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(0.05)
+        self._cut: bytes | None = None
+        self._stopping = threading.Event()
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+        self.cuts = 0
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
+
+    def lose_reply_to(self, text: bytes) -> None:
+        self._cut = text
+
+    def close(self) -> None:
+        self._stopping.set()
+        for thread in list(self._threads):
+            thread.join(_BOUND_SECONDS)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                client, _ = self._listener.accept()
+            except TimeoutError:
+                continue
+            thread = threading.Thread(target=self._serve, args=(client,))
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", self._upstream)) as server:
+            for one in (client, server):
+                one.settimeout(0.02)
+            while not self._stopping.is_set():
+                asked = _receive(client)
+                if asked == b"":
+                    return
+                if asked:
+                    server.sendall(asked)
+                lose = bool(asked and self._cut and self._cut in asked)
+                answered = _receive(server, wait=lose)
+                if lose:
+                    # Redis has answered, so the command took effect; its caller never learns.
+                    self._cut = None
+                    self.cuts += 1
+                    return
+                if answered:
+                    client.sendall(answered)
+
+
+def _receive(end: socket.socket, *, wait: bool = False) -> bytes | None:
+    end.settimeout(_BOUND_SECONDS if wait else 0.005)
+    try:
+        return end.recv(1 << 20)
+    except TimeoutError:
+        return None
+    except ConnectionError:
+        return b""
+
+
+@contextmanager
+def proxy_to(port: int) -> Iterator[Proxy]:
+    proxy = Proxy(port)
+    try:
+        yield proxy
+    finally:
+        proxy.close()

@@ -1,0 +1,271 @@
+"""The drain: callbacks from the inbox to events, alerts and the audit, each exactly once."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from audits import AuditOutput
+from proxy import proxy_to
+from redis import Redis
+from rooms import LAPTOP, PHONE, Params, connected, created, disconnected, ended, track
+from strategies import ROOM
+from streams import by_room, check_chain, folded, published
+
+from console.embedded import EmbeddedRedis
+from schemas.audit import digest_of
+from schemas.connection import connect
+from schemas.errors import LeaseLostError, UnknownVersionError
+from schemas.keys import Keyspace, shard_of
+from schemas.logs import Lines
+from schemas.settings import Settings
+from workers import records
+from workers.app import bounds_of
+from workers.drain import Drain
+from workers.room.view import view
+from workers.store import Store
+
+SHARD = shard_of(ROOM, 8)
+CONTEXT = {"task_id": "of-the-test"}
+Deposit = Callable[..., Any]
+
+SCENE = [
+    created(),
+    connected(PHONE, 1_000),
+    track("added", PHONE, 1_000),
+    connected(LAPTOP, 60_000),
+    disconnected(PHONE, 60_300),
+]
+
+
+def record_of(redis: Redis, keyspace: Keyspace, room_sid: str = ROOM) -> records.Record:
+    shard = shard_of(room_sid, 8)
+    return records.decode(redis.get(keyspace.shard(shard).room(room_sid)))
+
+
+def test_a_drain_publishes_and_empties_the_inbox(
+    drain: Drain, redis: Redis, keyspace: Keyspace, deposit: Deposit
+) -> None:
+    deposit(*SCENE)
+    assert drain.drain(SHARD, CONTEXT).callbacks == 5
+    keys = keyspace.shard(SHARD)
+    assert redis.xlen(keys.inbox) == 0
+    assert not redis.exists(keys.lease)
+    assert [event.kind for event in published(redis)] == [
+        "room.opened",
+        "participant.joined",
+        "track.published",
+        "participant.joined",
+        "track.unpublished",
+        "participant.left",
+        "participant.evicted",
+    ]
+    (alert,) = published(redis, "rollcall:alerts")
+    assert alert.kind == "alert.raised"
+    assert alert.attributes["subject"] == PHONE
+    assert alert.data["since"] == "2023-08-14T20:01:00.300Z"
+
+
+def test_revisions_have_no_hole_and_each_id_builds_on_the_one_before(
+    drain: Drain, redis: Redis, deposit: Deposit
+) -> None:
+    deposit(*SCENE[:3])
+    drain.drain(SHARD, CONTEXT)
+    deposit(*SCENE[3:], ended(700_000))
+    drain.drain(SHARD, CONTEXT)
+    check_chain(published(redis))
+    check_chain(published(redis, "rollcall:alerts"), "roomalert", "a")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_folding_the_stream_gives_the_view_in_any_order_with_any_duplicates(
+    drain: Drain,
+    redis: Redis,
+    keyspace: Keyspace,
+    deposit: Deposit,
+    recorded_room: list[Params],
+    seed: int,
+) -> None:
+    chance = random.Random(seed)
+    history = [*recorded_room, *chance.choices(recorded_room, k=10)]
+    chance.shuffle(history)
+    deposit(*history)
+    room_sid = recorded_room[0]["RoomSid"]
+    drain.drain(shard_of(room_sid, 8), CONTEXT)
+    events = published(redis)
+    check_chain(events)
+    facts = record_of(redis, keyspace, room_sid).facts
+    assert folded(events) == view(facts, bounds_of(_settings()))
+
+
+def _settings() -> Settings:
+    return Settings(redis_url="", celery_broker_url="")
+
+
+def test_a_shard_that_another_worker_holds_is_left_to_it(
+    drain: Drain, store: Store, redis: Redis, deposit: Deposit
+) -> None:
+    deposit(*SCENE)
+    store.take(SHARD, "another")
+    assert drain.drain(SHARD, CONTEXT).callbacks == 0
+    assert published(redis) == []
+
+
+def test_a_worker_that_lost_its_lease_leaves_the_work_to_the_next(
+    drain: Drain, store: Store, redis: Redis, keyspace: Keyspace, deposit: Deposit
+) -> None:
+    deposit(*SCENE)
+    redis.delete(keyspace.shard(SHARD).lease)
+    stale_drain = Drain(
+        _LosesItsLease(redis, keyspace, shards=8, maxlen=1000), bounds_of(_settings()), Lines(2)
+    )
+    with pytest.raises(LeaseLostError):
+        stale_drain.drain(SHARD, CONTEXT)
+    assert published(redis) == []
+    redis.delete(keyspace.shard(SHARD).lease)
+    assert drain.drain(SHARD, CONTEXT).callbacks == 5
+    check_chain(published(redis))
+
+
+class _LosesItsLease(Store):
+    """A store whose worker was stopped for so long that another took the shard."""
+
+    def load(self, hold: Any, room_sids: Any) -> dict[str, bytes | None]:
+        found = super().load(hold, room_sids)
+        key = self._shards[hold.shard].lease
+        self._redis.set(key, "another")
+        return found
+
+
+def test_a_commit_whose_reply_was_lost_is_not_made_twice(
+    redis: Redis,
+    redis_server: EmbeddedRedis,
+    settings: Settings,
+    keyspace: Keyspace,
+    audit: AuditOutput,
+    deposit: Deposit,
+) -> None:
+    deposit(created())
+    with proxy_to(redis_server.port) as proxy:
+        client = connect(replace(settings, redis_url=proxy.url), timeout=5.0)
+        store = Store(client, keyspace, shards=8, maxlen=1000)
+        drain = Drain(store, bounds_of(settings), Lines(audit.writing))
+        drain.drain(SHARD, CONTEXT)
+        deposit(*SCENE[1:])
+        # What the commit, and nothing else, carries.
+        proxy.lose_reply_to(b"rollcall.participant.joined")
+        drained = drain.drain(SHARD, CONTEXT)
+        client.close()
+        assert proxy.cuts == 1
+    assert drained.callbacks == 4
+    assert redis.xlen(keyspace.shard(SHARD).inbox) == 0
+    check_chain(published(redis))
+    assert len(published(redis)) == 7
+    assert [line["n"] for line in audit.read() if "n" in line] == [1, 2, 3, 4, 5]
+
+
+def test_a_full_slice_hands_the_shard_on_so_that_no_other_starves(
+    store: Store, settings: Settings, audit: AuditOutput, redis: Redis, deposit: Deposit
+) -> None:
+    deposit(*[connected(PHONE, at) for at in range(300)])
+    drain = Drain(store, bounds_of(settings), Lines(audit.writing), slice_seconds=0.0)
+    first = drain.drain(SHARD, CONTEXT)
+    assert (first.callbacks, first.handed_on) == (256, True)
+    second = drain.drain(SHARD, CONTEXT)
+    assert (second.callbacks, second.handed_on) == (44, False)
+
+
+def test_records_of_a_newer_version_are_handed_back_untouched(
+    drain: Drain, redis: Redis, keyspace: Keyspace, deposit: Deposit
+) -> None:
+    deposit(created())
+    keys = keyspace.shard(SHARD)
+    newer = records.encode(records.NEW._replace(version=records.VERSION + 1))
+    redis.set(keys.room(ROOM), newer)
+    with pytest.raises(UnknownVersionError):
+        drain.drain(SHARD, CONTEXT)
+    assert redis.get(keys.room(ROOM)) == newer
+    assert redis.xlen(keys.inbox) == 1
+    assert not redis.exists(keys.lease)
+
+
+def test_what_cannot_be_digested_is_set_aside_and_the_shard_goes_on(
+    drain: Drain, redis: Redis, keyspace: Keyspace, audit: AuditOutput, deposit: Deposit
+) -> None:
+    inbox = keyspace.shard(SHARD).inbox
+    deposit(created())
+    redis.xadd(inbox, {"rubbish": b"\xff\x00"})
+    redis.xadd(inbox, {"params": json.dumps(connected(PHONE, 0) | {"Timestamp": "noon"})})
+    deposit(connected(PHONE, 1_000))
+    assert drain.drain(SHARD, CONTEXT).callbacks == 4
+    dead = [fields for _, fields in redis.xrange(keyspace.dead)]
+    assert [one[b"reason"] for one in dead] == [b"indigestible"] * 2
+    assert dead[0][b"entry.rubbish"] == b"\xff\x00"
+    assert b"Timestamp" in dead[1][b"detail"]
+    assert dead[1][b"room_sid"] == ROOM.encode()
+    kinds = [event.kind for event in published(redis)]
+    assert kinds == ["room.opened", "participant.joined"]
+    alerts = [
+        (one.data["alert"], one.data["room_sid"]) for one in published(redis, keyspace.alerts)
+    ]
+    assert alerts == [
+        ("callback-set-aside", f"shard-{SHARD}"),
+        ("callback-set-aside", ROOM),
+    ]
+    assert [line["event"] for line in audit.read()] == [
+        "callback_applied",
+        "callback_set_aside",
+        "callback_set_aside",
+        "callback_applied",
+    ]
+
+
+def test_each_callback_has_one_audit_line_and_the_chain_of_its_room_is_whole(
+    drain: Drain, redis: Redis, keyspace: Keyspace, audit: AuditOutput, deposit: Deposit
+) -> None:
+    deposit(*SCENE, SCENE[0], {**created(), "StatusCallbackEvent": "room-painted"})
+    drain.drain(SHARD, CONTEXT)
+    lines = audit.read()
+    assert [line["event"] for line in lines] == [
+        *["callback_applied"] * 5,
+        "callback_duplicate",
+        "callback_unrecognised",
+    ]
+    previous = ""
+    for number, line in enumerate(lines, start=1):
+        assert line["n"] == number
+        assert line["prev"] == previous
+        assert line["hash"] == digest_of(line)
+        previous = line["hash"]
+    ledger = record_of(redis, keyspace).ledger
+    assert (ledger.audit_records, ledger.audit_head) == (7, previous)
+
+
+def test_an_audit_line_holds_the_callback_as_received_and_what_came_of_it(
+    drain: Drain, redis: Redis, audit: AuditOutput, deposit: Deposit
+) -> None:
+    deposit(*SCENE)
+    drain.drain(SHARD, CONTEXT)
+    last = audit.read()[-1]
+    assert last["params"] == SCENE[-1]
+    assert last["events"] == [event.attributes["id"] for event in published(redis)[-3:]]
+    assert last["alerts"] == [one.attributes["id"] for one in published(redis, "rollcall:alerts")]
+    assert (last["shard"], last["task_id"]) == (SHARD, "of-the-test")
+    assert (last["revision_before"], last["revision"], last["late"]) == (4, 7, False)
+
+
+def test_a_batch_stays_within_its_bytes(
+    drain: Drain, store: Store, deposit: Deposit, redis: Redis
+) -> None:
+    # Sixty callbacks of 32 KiB are two mebibytes: the drain takes them in more than one commit.
+    deposit(*[connected(PHONE, at) | {"Extra": "x" * 32_768} for at in range(60)])
+    drain.drain(SHARD, CONTEXT)
+    hold = store.take(SHARD, "next")
+    assert hold
+    commits = int(hold[0].token.partition(":")[0])
+    assert commits >= 2
+    assert by_room(published(redis)).keys() == {ROOM}

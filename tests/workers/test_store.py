@@ -1,0 +1,259 @@
+"""The store: who holds a shard, and that a commit is all or nothing, once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from proxy import proxy_to
+from redis import Redis
+from rooms import PHONE, connected, created
+from strategies import ROOM
+
+from console.embedded import EmbeddedRedis
+from schemas.connection import claim_shards, connect
+from schemas.errors import CommitUnknownError, LeaseLostError, StartError
+from schemas.keys import Keyspace, shard_of
+from schemas.settings import Settings
+from workers.store import LEASE_MS, Batch, Hold, Store
+
+SHARD = shard_of(ROOM, 8)
+Deposit = Callable[..., Any]
+
+
+def take(store: Store, nonce: str = "mine") -> Hold:
+    taken = store.take(SHARD, nonce)
+    assert taken
+    return taken[0]
+
+
+def batch(last_id: bytes, *, record: bytes = b"facts") -> Batch:
+    return Batch(
+        last_id=last_id,
+        rooms={ROOM: record},
+        events=[["id", "e1"], ["id", "e2"]],
+        alerts=[["id", "a1"]],
+        dead=[["id", "d1"]],
+    )
+
+
+def contents(redis: Redis, keyspace: Keyspace) -> tuple[int, ...]:
+    streams = (keyspace.shard(SHARD).inbox, keyspace.events, keyspace.alerts, keyspace.dead)
+    return tuple(redis.xlen(stream) for stream in streams)
+
+
+def test_only_one_worker_holds_a_shard(store: Store) -> None:
+    assert store.take(SHARD, "mine")
+    assert store.take(SHARD, "another") is None
+
+
+def test_taking_reads_the_first_batch_and_answers_the_wake_up(
+    store: Store, redis: Redis, keyspace: Keyspace, deposit: Deposit
+) -> None:
+    deposit(created())
+    keys = keyspace.shard(SHARD)
+    assert redis.exists(keys.wake)
+    taken = store.take(SHARD, "mine")
+    assert taken
+    _, entries = taken
+    assert [set(fields) for _, fields in entries] == [{b"params", b"token"}]
+    assert not redis.exists(keys.wake)
+    assert 0 < redis.pttl(keys.lease) <= LEASE_MS
+
+
+def test_a_commit_writes_everything_and_removes_the_batch(
+    store: Store, redis: Redis, keyspace: Keyspace, deposit: Deposit
+) -> None:
+    deposit(created(), connected(PHONE, 1), connected(PHONE, 2))
+    hold = take(store)
+    entries = store.read(hold)
+    after = store.commit(hold, batch(entries[1][0]))
+    assert contents(redis, keyspace) == (1, 2, 1, 1)
+    assert store.load(after, [ROOM, "RM?"]) == {ROOM: b"facts", "RM?": None}
+    assert [entry for entry, _ in store.read(after)] == [entries[2][0]]
+    assert after.token == "1:mine"
+
+
+def test_a_commit_renews_the_lease(
+    store: Store, redis: Redis, keyspace: Keyspace, deposit: Deposit
+) -> None:
+    deposit(created())
+    hold = take(store)
+    lease = keyspace.shard(SHARD).lease
+    redis.pexpire(lease, 200)
+    store.commit(hold, batch(store.read(hold)[0][0]))
+    assert redis.pttl(lease) > 200
+
+
+def test_a_stale_nonce_commits_nothing(
+    store: Store, redis: Redis, keyspace: Keyspace, deposit: Deposit
+) -> None:
+    deposit(created())
+    stale = take(store, "stale")
+    last_id = store.read(stale)[0][0]
+    redis.delete(keyspace.shard(SHARD).lease)
+    take(store, "newer")
+    with pytest.raises(LeaseLostError):
+        store.commit(stale, batch(last_id))
+    assert contents(redis, keyspace) == (1, 0, 0, 0)
+    assert store.load(stale, [ROOM]) == {ROOM: None}
+
+
+def test_an_expired_lease_commits_nothing_even_when_nobody_took_it(
+    store: Store, redis: Redis, keyspace: Keyspace, deposit: Deposit
+) -> None:
+    deposit(created())
+    hold = take(store)
+    last_id = store.read(hold)[0][0]
+    redis.delete(keyspace.shard(SHARD).lease)
+    with pytest.raises(LeaseLostError):
+        store.commit(hold, batch(last_id))
+    assert contents(redis, keyspace) == (1, 0, 0, 0)
+
+
+def test_the_same_commit_does_not_take_effect_twice(
+    store: Store, redis: Redis, keyspace: Keyspace, deposit: Deposit
+) -> None:
+    deposit(created())
+    hold = take(store)
+    same = batch(store.read(hold)[0][0])
+    store.commit(hold, same)
+    with pytest.raises(LeaseLostError):
+        store.commit(hold, same)
+    assert contents(redis, keyspace) == (0, 2, 1, 1)
+
+
+def test_a_commit_that_cannot_be_written_whole_writes_nothing(
+    store: Store, redis: Redis, keyspace: Keyspace, deposit: Deposit
+) -> None:
+    deposit(created())
+    redis.set(keyspace.alerts, "somebody else's")
+    hold = take(store)
+    with pytest.raises(Exception, match="WRONGTYPE"):
+        store.commit(hold, batch(store.read(hold)[0][0]))
+    assert redis.xlen(keyspace.shard(SHARD).inbox) == 1
+    assert redis.xlen(keyspace.events) == 0
+    assert store.load(hold, [ROOM]) == {ROOM: None}
+
+
+def test_a_commit_whose_reply_was_lost_is_found_when_looked_up(
+    redis: Redis,
+    redis_server: EmbeddedRedis,
+    settings: Settings,
+    keyspace: Keyspace,
+    deposit: Deposit,
+) -> None:
+    deposit(created())
+    with proxy_to(redis_server.port) as proxy, _client(settings, proxy.url) as client:
+        store = Store(client, keyspace, shards=8, maxlen=1000)
+        hold = take(store)
+        last_id = store.read(hold)[0][0]
+        _warm_up(store, hold)
+        proxy.lose_reply_to(b"1:mine")
+        with pytest.raises(CommitUnknownError):
+            store.commit(hold, batch(last_id))
+        assert proxy.cuts == 1
+        assert store.committed(hold)
+    assert contents(redis, keyspace) == (0, 2, 1, 1)
+
+
+def _client(settings: Settings, url: str) -> Redis:
+    return connect(replace(settings, redis_url=url), timeout=5.0)
+
+
+def _warm_up(store: Store, hold: Hold) -> None:
+    """Have Redis know the commit script, so that the next call is the commit itself."""
+    stranger = hold._replace(nonce="stranger")
+    with pytest.raises(LeaseLostError):
+        store.commit(stranger, batch(b"0-0"))
+
+
+def test_commits_work_when_redis_has_forgotten_the_scripts(
+    store: Store, redis: Redis, keyspace: Keyspace, deposit: Deposit
+) -> None:
+    deposit(created())
+    hold = take(store)
+    redis.script_flush()
+    store.commit(hold, batch(store.read(hold)[0][0]))
+    assert contents(redis, keyspace) == (0, 2, 1, 1)
+
+
+def test_release_gives_back_only_an_empty_shard(
+    store: Store, redis: Redis, keyspace: Keyspace, deposit: Deposit
+) -> None:
+    hold = take(store)
+    deposit(created())
+    assert store.release(hold, hand_on=False) == "waiting"
+    assert redis.exists(keyspace.shard(SHARD).lease)
+    store.commit(hold, batch(store.read(hold)[0][0]))
+    assert store.release(hold, hand_on=False) == "released"
+    assert not redis.exists(keyspace.shard(SHARD).lease)
+
+
+def test_handing_on_frees_a_full_shard_and_promises_a_wake_up(
+    store: Store, redis: Redis, keyspace: Keyspace, deposit: Deposit
+) -> None:
+    hold = take(store)
+    deposit(created())
+    assert store.release(hold, hand_on=True) == "handed-on"
+    keys = keyspace.shard(SHARD)
+    assert not redis.exists(keys.lease)
+    assert redis.exists(keys.wake)
+
+
+def test_a_stale_worker_releases_nothing(store: Store, redis: Redis, keyspace: Keyspace) -> None:
+    stale = take(store, "stale")
+    redis.delete(keyspace.shard(SHARD).lease)
+    take(store, "newer")
+    assert store.release(stale, hand_on=False) == "lost"
+    assert store.release(stale, hand_on=True) == "lost"
+    assert redis.get(keyspace.shard(SHARD).lease) == b"newer"
+
+
+def test_waiting_shards_are_those_with_callbacks_and_nobody_at_work(
+    store: Store, redis: Redis, keyspace: Keyspace, deposit: Deposit
+) -> None:
+    assert store.waiting() == []
+    deposit(created())
+    # A wake-up that is promised but lost must not hide the shard from the sweep.
+    assert redis.exists(keyspace.shard(SHARD).wake)
+    assert store.waiting() == [SHARD]
+    take(store)
+    assert store.waiting() == []
+
+
+def test_streams_are_bounded(redis: Redis, keyspace: Keyspace, deposit: Deposit) -> None:
+    store = Store(redis, keyspace, shards=8, maxlen=10)
+    deposit(created())
+    hold = take(store)
+    last_id = store.read(hold)[0][0]
+    # Redis trims whole nodes of a stream, of 100 entries each.
+    many = batch(last_id)._replace(events=[["id", str(number)] for number in range(1000)])
+    store.commit(hold, many)
+    assert redis.xlen(keyspace.events) <= 110
+
+
+def test_out_of_memory_draining_goes_on(
+    store: Store, redis: Redis, keyspace: Keyspace, deposit: Deposit
+) -> None:
+    deposit(created())
+    used = redis.info("memory")["used_memory"]
+    redis.config_set("maxmemory", used // 2)
+    try:
+        hold = take(store)
+        store.commit(hold, batch(store.read(hold)[0][0]))
+        assert store.release(hold, hand_on=False) == "released"
+    finally:
+        redis.config_set("maxmemory", 0)
+    assert contents(redis, keyspace) == (0, 2, 1, 1)
+
+
+def test_processes_that_count_shards_differently_refuse_to_start(
+    redis: Redis, keyspace: Keyspace
+) -> None:
+    claim_shards(redis, keyspace, 8)
+    claim_shards(redis, keyspace, 8)
+    with pytest.raises(StartError, match=r"ROLLCALL_SHARDS: is 4 here, but .* kept with 8"):
+        claim_shards(redis, keyspace, 4)
