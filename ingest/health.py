@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import structlog
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
 from ingest.inbox import Inbox
-from schemas.errors import UnavailableError
+from schemas.errors import StartError, UnavailableError
+
+_log = structlog.get_logger(__name__)
 
 
 def health_views(inbox: Inbox) -> Blueprint:
@@ -22,9 +25,13 @@ def health_views(inbox: Inbox) -> Blueprint:
     def readyz() -> ResponseReturnValue:
         """Say whether callbacks become durable."""
         try:
-            inbox.ping()
+            inbox.check()
         except UnavailableError as error:
             return {"status": error.reason}, error.status
+        except StartError as error:
+            # Redis was away when this process started, so it could not be refused then.
+            _log.error("shards_differ", reason=error.reason, error=str(error))
+            return {"status": UnavailableError.reason}, UnavailableError.status
         return {"status": "ready"}
 
     return views

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from redis import Redis, RedisError
 
 from schemas.callbacks import room_of
-from schemas.connection import connect
+from schemas.connection import claim_shards, connect
 from schemas.errors import UnavailableError
 from schemas.inbox import encode_params
 from schemas.keys import WAKE_MS, Keyspace, shard_of
@@ -46,6 +46,7 @@ class Inbox:
 
     def __init__(self, redis: Redis, keyspace: Keyspace, shards: int) -> None:
         self._redis = redis
+        self._keyspace = keyspace
         self._shards = shards
         self._keys = [keyspace.shard(number) for number in range(shards)]
         # Sent by its hash; the client sends the text once to a Redis that does not know it yet.
@@ -75,14 +76,16 @@ class Inbox:
             raise UnavailableError from error
         return Receipt(room_sid, shard, entry.decode(), bool(wake))
 
-    def ping(self) -> None:
-        """Ask whether Redis is there.
+    def check(self) -> None:
+        """Ask whether Redis is there, and kept with as many shards as are counted here.
 
         Raises:
             UnavailableError: it is not; the cause says why.
+            StartError: other processes count the shards differently, and none of them would look
+                where this one deposits.
         """
         try:
-            self._redis.ping()
+            claim_shards(self._redis, self._keyspace, self._shards)
         except RedisError as error:
             raise UnavailableError from error
 

@@ -11,7 +11,8 @@ from granian.constants import Interfaces
 from granian.log import LogLevels
 
 from ingest.app import require_tokens
-from schemas.errors import StartError
+from ingest.inbox import open_inbox
+from schemas.errors import StartError, UnavailableError
 from schemas.logs import Lines, configure_logs
 from schemas.settings import Settings
 
@@ -37,11 +38,12 @@ def serve(settings: Settings) -> None:
 
     Raises:
         BadSettingError: there is no auth token.
-        StartError: the port cannot be had.
+        StartError: the port cannot be had, or other processes count the shards differently.
     """
     require_tokens(settings)
     _require_port(settings.port)
     configure_logs(Lines(1), "web")
+    _require_shards(settings)
     _log.info("web_starting", address=_ADDRESS, port=settings.port)
     Granian(
         target="ingest.app:from_environment",
@@ -64,6 +66,17 @@ def serve(settings: Settings) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=_STOP_SECONDS,
     ).serve()
+
+
+def _require_shards(settings: Settings) -> None:
+    inbox = open_inbox(settings)
+    try:
+        inbox.check()
+    except UnavailableError as error:
+        # The door opens all the same, and /readyz tells.
+        _log.warning("redis_unavailable", cause=type(error.__cause__).__name__)
+    finally:
+        inbox.close()
 
 
 def _require_port(port: int) -> None:

@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -84,8 +85,13 @@ def iso_milliseconds(microseconds: int) -> str:
         microseconds: since 1970.
     """
     seconds, rest = divmod(microseconds, 1_000_000)
-    at = datetime.fromtimestamp(seconds, UTC)
-    return f"{at:%Y-%m-%dT%H:%M:%S}.{rest // 1000:03d}Z"
+    return f"{_iso_seconds(seconds)}.{rest // 1000:03d}Z"
+
+
+# Callbacks come in clusters of the same second, and formatting a time costs more than finding it.
+@lru_cache(maxsize=1024)
+def _iso_seconds(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def configure_logs(lines: Lines, process: str) -> None:

@@ -17,6 +17,7 @@ from streams import by_room, check_chain, folded, published
 from console.embedded import EmbeddedRedis, free_port
 from schemas.audit import digest_of
 from schemas.callbacks import room_of
+from schemas.connection import claim_shards
 from schemas.inbox import encode_params
 from schemas.keys import Keyspace, shard_of
 from workers import records
@@ -212,3 +213,16 @@ def test_a_bad_setting_stops_the_process_with_a_sentence_that_names_it(
         assert stopped.wait() == 2
         said = stopped.log.read_text().strip()
     assert said == "rollcall: ROLLCALL_SHARDS: must be a whole number from 1 to 1024, not 'many'."
+
+
+@pytest.mark.parametrize("process", ["web", "worker", "beat"])
+def test_a_process_that_counts_the_shards_differently_refuses_to_start(
+    server: EmbeddedRedis, environment: dict[str, str], tmp_path: Path, process: str
+) -> None:
+    with Redis.from_url(server.url) as redis:
+        claim_shards(redis, Keyspace("rollcall"), 4)
+    with processes(environment, tmp_path) as start:
+        stopped = start(process)
+        assert stopped.wait() == 1
+        said = stopped.log.read_text().strip().splitlines()[-1]
+    assert said.startswith("rollcall: ROLLCALL_SHARDS: is 8 here, but this Redis is kept with 4;")

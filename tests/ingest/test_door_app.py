@@ -24,6 +24,7 @@ from ingest.app import create_app
 from ingest.inbox import Inbox
 from ingest.serve import serve
 from schemas.errors import BadSettingError, StartError
+from schemas.keys import Keyspace
 from schemas.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -83,6 +84,14 @@ def test_it_is_not_ready_while_redis_hangs_but_healthy(
     assert (answer.status_code, answer.json) == (503, {"status": "unavailable"})
     assert client.get("/healthz").json == {"status": "ok"}
     assert time.monotonic() - began < 1.0
+
+
+def test_it_is_not_ready_while_others_count_the_shards_differently(
+    twilio: Any, redis: Redis, settings: Settings
+) -> None:
+    redis.set(Keyspace(settings.prefix).shard_count, settings.shards + 1)
+    answer = twilio.client.get("/readyz")
+    assert (answer.status_code, answer.json) == (503, {"status": "unavailable"})
 
 
 def test_ingest_loads_nothing_of_the_workers_or_the_console() -> None:

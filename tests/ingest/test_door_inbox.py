@@ -87,7 +87,7 @@ def test_a_redis_that_hangs_is_told_within_a_second(
     private_inbox: Inbox, private_redis: EmbeddedRedis, known: bool
 ) -> None:
     if known:
-        private_inbox.ping()
+        private_inbox.check()
     os.kill(private_redis.pid, signal.SIGSTOP)
     began = time.monotonic()
     with pytest.raises(UnavailableError):
@@ -108,12 +108,12 @@ def test_a_redis_that_was_restarted_costs_no_callback(
 def test_a_redis_that_hung_is_used_again_as_soon_as_it_answers(
     private_inbox: Inbox, private_redis: EmbeddedRedis
 ) -> None:
-    private_inbox.ping()
+    private_inbox.check()
     os.kill(private_redis.pid, signal.SIGSTOP)
     with pytest.raises(UnavailableError):
-        private_inbox.ping()
+        private_inbox.check()
     os.kill(private_redis.pid, signal.SIGCONT)
-    private_inbox.ping()
+    private_inbox.check()
     private_inbox.deposit(PARAMS, "")
 
 
