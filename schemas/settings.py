@@ -8,23 +8,27 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from environs import Env
 from environs.exceptions import EnvError
 from marshmallow import validate
+from redis import ConnectionPool, RedisError
 
 from schemas.errors import BadSettingError
 
 ACCOUNT_SID = re.compile(r"AC[0-9a-fA-F]{32}")
+
+_REDIS = frozenset({"redis", "rediss"})
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What the operator decides. Times are in the unit that the name ends in."""
 
-    redis_url: str
-    celery_broker_url: str
+    # Both may hold a password.
+    redis_url: str = field(repr=False)
+    celery_broker_url: str = field(repr=False)
     # Several while a token is being replaced: only Twilio's primary token signs, and the header
     # does not say which one that was.
     auth_tokens: tuple[str, ...] = field(default=(), repr=False)
@@ -89,7 +93,10 @@ def _account_sids(env: Env) -> frozenset[str]:
     sids = _words(env, "TWILIO_ACCOUNT_SID")
     for sid in sids:
         if not ACCOUNT_SID.fullmatch(sid):
-            raise BadSettingError(f"TWILIO_ACCOUNT_SID: {sid!r} is not AC and 32 hex digits.")
+            # What stands there may well be the token, put into the wrong setting.
+            raise BadSettingError(
+                "TWILIO_ACCOUNT_SID: must be one or more, comma-separated, of AC and 32 hex digits."
+            )
     return frozenset(sids)
 
 
@@ -97,10 +104,10 @@ def _public_url(env: Env) -> str | None:
     url = env.str("PUBLIC_URL", default="").strip().rstrip("/")
     if not url:
         return None
-    parts = urlsplit(url)
+    parts = _parts("PUBLIC_URL", url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         raise BadSettingError(
-            f"PUBLIC_URL: {url!r} is not a scheme, host and path prefix like https://example.com."
+            "PUBLIC_URL: must be a scheme, host and path prefix like https://example.com."
         )
     return url
 
@@ -121,13 +128,46 @@ def _redis_url(env: Env, fallback: str | None) -> str:
             "REDIS_URL: is not set; set it like redis://127.0.0.1:6379/0,"
             " or let `rollcall up` start an embedded Redis."
         )
-    if urlsplit(url).scheme not in {"redis", "rediss"}:
+    if _parts("REDIS_URL", url).scheme not in _REDIS:
         raise BadSettingError("REDIS_URL: must begin with redis:// or rediss://.")
+    _check_redis("REDIS_URL", url)
     return url
 
 
 def _broker_url(env: Env, redis_url: str) -> str:
     url = env.str("CELERY_BROKER_URL", default="") or redis_url
-    if urlsplit(url).scheme not in {"redis", "rediss", "amqp", "amqps"}:
+    scheme = _parts("CELERY_BROKER_URL", url).scheme
+    if scheme not in _REDIS | {"amqp", "amqps"}:
         raise BadSettingError("CELERY_BROKER_URL: must begin with redis://, rediss:// or amqp://.")
+    if scheme in _REDIS:
+        _check_redis("CELERY_BROKER_URL", url)
     return url
+
+
+def _parts(name: str, url: str) -> SplitResult:
+    """Take a URL apart, and make sure of its port, which the library reads only when asked."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        # The library's own message would show what stands where the port should: of a password
+        # with a slash in it, that is the password.
+        raise BadSettingError(
+            f"{name}: its host or port cannot be read; a password's special characters must be"
+            " percent-encoded."
+        ) from None
+    return parts
+
+
+def _check_redis(name: str, url: str) -> None:
+    """Have the client read the URL as it will when it connects; nothing is connected here."""
+    try:
+        ConnectionPool.from_url(url).make_connection()
+        readable = re.fullmatch(r"/?\d*", urlsplit(url).path, re.ASCII) is not None
+    except (ValueError, TypeError, RedisError):
+        readable = False
+    if not readable:
+        raise BadSettingError(
+            f"{name}: its database or its options cannot be read;"
+            " write it like redis://127.0.0.1:6379/0."
+        )

@@ -97,7 +97,7 @@ def test_children_are_stopped_in_reverse_order(children: Children, tmp_path: Pat
 
 
 def test_a_child_that_ends_by_itself_is_reported(children: Children, tmp_path: Path) -> None:
-    program = "import sys; print('first'); sys.exit('rollcall: no \\x1b[31mluck')"
+    program = "import sys; print('first', flush=True); sys.exit('rollcall: no \\x1b[31mluck')"
     process = start(children, tmp_path, "beat", program)
     wait_until(lambda: gone(process))
     with pytest.raises(ChildEndedError) as raised:

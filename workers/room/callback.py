@@ -17,7 +17,8 @@ class Callback(NamedTuple):
     account_sid: str
     # The RoomSid, or the AccountSid for an unknown event that names no room.
     room_sid: str
-    # The Timestamp: microseconds since 1970 UTC. The only time that a verdict is made from.
+    # The Timestamp: microseconds since 1970 UTC. The only time that a verdict is made from. An
+    # unknown event may carry none; its arrival stands in, for the event that reports it.
     at: int
     # The SequenceNumber, or -1: recordings and compositions carry none.
     sequence: int
@@ -25,6 +26,11 @@ class Callback(NamedTuple):
     id: bytes
     said: Mapping[str, str | int]
     strange: Mapping[str, str]
+
+    @property
+    def dated(self) -> bool:
+        """Whether `at` is its Timestamp; facts hold no arrival time, a repetition has another."""
+        return "timestamp" in self.said
 
     def text(self, name: str) -> str | None:
         """Return a text parameter, or None where the callback does not tell it."""

@@ -49,7 +49,7 @@ def set_aside(facts: Facts, key: str, room_sid: str, at: int) -> Outcome:
 
 def conclude(facts: Facts, callback: Callback, bounds: Bounds) -> Outcome:
     """Take one callback into the facts and work out what changed in what is to be believed."""
-    late = callback.at < facts.latest - LATE_AFTER
+    late = callback.dated and callback.at < facts.latest - LATE_AFTER
     merged = merge(facts, callback)
     if merged is facts:
         return Outcome(facts, "duplicate", late, [], [])

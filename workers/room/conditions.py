@@ -34,9 +34,10 @@ class Condition(NamedTuple):
     concerned: dict[str, Any]
     evidence: tuple[str, ...]
 
-    @property
-    def weight(self) -> tuple[int, int]:
-        return SEVERITIES.index(self.severity), self.times
+    def is_worse_than(self, was: Condition) -> bool:
+        """Tell whether the severity or the count rose, even if the other one fell."""
+        rank = SEVERITIES.index
+        return rank(self.severity) > rank(was.severity) or self.times > was.times
 
 
 def conditions(view: View) -> dict[str, Condition]:
@@ -77,7 +78,7 @@ def _raised(
         was = were.get(key)
         if was is None:
             yield _event("raised", condition, after, at)
-        elif condition.weight > was.weight:
+        elif condition.is_worse_than(was):
             yield _event("changed", condition, after, at)
 
 
@@ -92,7 +93,7 @@ def _duplicate_identity(view: View, identity: str, evicted: list[Eviction]) -> C
         severity="warning" if again else "info",
         times=len(evicted),
         summary=(
-            f"{identity!r} was thrown out of room {view.room_name!r} {often}"
+            f"{identity!r} was thrown out of room {_called(view)} {often}"
             " because somebody joined under the same identity."
         ),
         since=evicted[0].at,
@@ -114,7 +115,7 @@ def _callback_set_aside(view: View) -> Condition:
         severity="warning",
         times=times,
         summary=(
-            f"{times} callback{'s' * (times > 1)} of room {view.room_name!r} could not be digested;"
+            f"{times} callback{'s' * (times > 1)} of room {_called(view)} could not be digested;"
             " they are kept in the stream of the dead, with the reason."
         ),
         since=None,
@@ -137,6 +138,10 @@ def _event(change: str, condition: Condition, view: View, at: int) -> Event:
         "evidence": list(condition.evidence),
     }
     return Event(f"alert.{change}", condition.subject, at, data)
+
+
+def _called(view: View) -> str:
+    return view.room_sid if view.room_name is None else repr(view.room_name)
 
 
 def _key(alert: str, room_sid: str, identity: str) -> str:

@@ -74,11 +74,13 @@ class Session(NamedTuple):
         """When it began: told by its connect callback, or else worked out from what was heard.
 
         ParticipantDuration is rounded down, so a session began up to 999 ms before what it gives.
+        A duration that reaches back before 1970 is nonsense, and no time could be written of it.
         """
         if self.connected:
             return self.connected.at
         if self.ended and self.ended.duration is not None:
-            return min(self.first.at, self.ended.at - self.ended.duration * 1_000_000 - 999_000)
+            told = self.ended.at - self.ended.duration * 1_000_000 - 999_000
+            return min(self.first.at, max(0, told))
         return self.first.at
 
 
@@ -109,7 +111,7 @@ class Facts(NamedTuple):
         if self.created is not None or self.first is None:
             return self.created
         if self.ended and self.ended.duration is not None:
-            return min(self.first, self.ended.at - self.ended.duration * 1_000_000)
+            return min(self.first, max(0, self.ended.at - self.ended.duration * 1_000_000))
         return self.first
 
 

@@ -24,11 +24,15 @@ def merge(facts: Facts, callback: Callback) -> Facts:
         merged,
         room_sid=callback.room_sid,
         account_sid=max(facts.account_sid, callback.account_sid),
-        name=_said(facts.name, callback, "room_name"),
-        type=_said(facts.type, callback, "room_type"),
-        latest=max(facts.latest, callback.at),
         sequences=_with_number(facts.sequences, callback.sequence),
     )
+    if callback.dated:
+        merged = _replaced(
+            merged,
+            name=_said(facts.name, callback, "room_name"),
+            type=_said(facts.type, callback, "room_type"),
+            latest=max(facts.latest, callback.at),
+        )
     news = frozenset(one.key for one in announcements(callback)) - merged.told
     return merged._replace(told=merged.told | news) if news else merged
 

@@ -1,0 +1,40 @@
+"""The sample of the worker log that the README shows, made by the code from the recorded room."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from rooms import BOUNDS
+
+from schemas.callbacks import parse_timestamp, room_of
+from schemas.inbox import encode_params
+from schemas.keys import shard_of
+from workers.digest import Digester, read_entries
+
+# Nobody recorded these: when callbacks reached the inbox, by which wake-up, and the worker.
+_ON_ITS_WAY = 100_000
+_DIGESTED = 103_000
+_TASK = "b420e23e-4880-40cd-b753-6940eb1a008d"
+_WORKER = "worker-1:41"
+
+
+def audit_records(callbacks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Digest the callbacks of one room one by one; return their audit records."""
+    stored: dict[str, bytes | None] = {}
+    made = []
+    for one in callbacks:
+        params, token = one["params"], one["headers"]["i-twilio-idempotency-token"]
+        room_sid, at = room_of(params), parse_timestamp(params["Timestamp"])
+        shard = shard_of(room_sid, 8)
+        context = {"shard": shard, "task_id": _TASK, "worker": _WORKER}
+        fields = {b"params": encode_params(params), b"token": token.encode()}
+        entry = (b"%d-0" % ((at + _ON_ITS_WAY) // 1000), fields)
+        digester = Digester(
+            stored or {room_sid: None}, BOUNDS, context, lambda at=at: at + _DIGESTED
+        )
+        digested = digester.digest(read_entries(shard, [entry]))
+        stored = dict(digested.batch.rooms)
+        made += [json.loads(line) for line in digested.audit_lines]
+    return made
