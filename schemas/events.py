@@ -83,7 +83,7 @@ DERIVED_EVENTS: dict[str, EventType] = {
     "rollcall.callback.unrecognised": EventType(
         "RM",
         ("event", "params", "known_event", "callback_id"),
-        "an event that is not known (each time), or parameters that are not (once a room)",
+        "an event that is not known (each time), or parameters (once a room, event and names)",
     ),
 }
 

@@ -1,7 +1,7 @@
 """An inbox entry: a callback as it was received, on its way from the door to the drain.
 
-The entry's own id, given by Redis, is its arrival time. The parameters stay in Twilio's words and
-in the order they came in: the stablest format there is, and the one that the audit log shows.
+The entry's own id, given by Redis, is its arrival time. The parameters stay in Twilio's words: the
+stablest format there is, and what the audit log shows.
 """
 
 from __future__ import annotations

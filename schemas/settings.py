@@ -128,19 +128,27 @@ def _redis_url(env: Env, fallback: str | None) -> str:
             "REDIS_URL: is not set; set it like redis://127.0.0.1:6379/0,"
             " or let `rollcall up` start an embedded Redis."
         )
-    if _parts("REDIS_URL", url).scheme not in _REDIS:
+    parts = _parts("REDIS_URL", url)
+    if parts.scheme not in _REDIS:
         raise BadSettingError("REDIS_URL: must begin with redis:// or rediss://.")
-    _check_redis("REDIS_URL", url)
+    try:
+        # The client reads the URL as it will when it connects; nothing is connected here.
+        ConnectionPool.from_url(url).make_connection()
+    except (ValueError, TypeError, RedisError):
+        raise BadSettingError(
+            "REDIS_URL: has options that the Redis client does not take."
+        ) from None
+    _check_database("REDIS_URL", parts)
     return url
 
 
 def _broker_url(env: Env, redis_url: str) -> str:
     url = env.str("CELERY_BROKER_URL", default="") or redis_url
-    scheme = _parts("CELERY_BROKER_URL", url).scheme
-    if scheme not in _REDIS | {"amqp", "amqps"}:
+    parts = _parts("CELERY_BROKER_URL", url)
+    if parts.scheme not in _REDIS | {"amqp", "amqps"}:
         raise BadSettingError("CELERY_BROKER_URL: must begin with redis://, rediss:// or amqp://.")
-    if scheme in _REDIS:
-        _check_redis("CELERY_BROKER_URL", url)
+    if parts.scheme in _REDIS:
+        _check_database("CELERY_BROKER_URL", parts)
     return url
 
 
@@ -159,15 +167,7 @@ def _parts(name: str, url: str) -> SplitResult:
     return parts
 
 
-def _check_redis(name: str, url: str) -> None:
-    """Have the client read the URL as it will when it connects; nothing is connected here."""
-    try:
-        ConnectionPool.from_url(url).make_connection()
-        readable = re.fullmatch(r"/?\d*", urlsplit(url).path, re.ASCII) is not None
-    except (ValueError, TypeError, RedisError):
-        readable = False
-    if not readable:
-        raise BadSettingError(
-            f"{name}: its database or its options cannot be read;"
-            " write it like redis://127.0.0.1:6379/0."
-        )
+def _check_database(name: str, parts: SplitResult) -> None:
+    # redis-py would take anything else for database 0, and kombu would not start.
+    if not re.fullmatch(r"/?\d*", parts.path, re.ASCII):
+        raise BadSettingError(f"{name}: must end in a database's number, like redis://127.0.0.1/0.")

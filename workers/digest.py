@@ -202,6 +202,8 @@ class Digester:
                 "entry_id": arrival.entry_id.decode(),
                 "arrived": iso_milliseconds(arrival.at),
                 "params": deposit.params if deposit else None,
+                # What `evidence` and `callback_id` of derived events name.
+                "callback_id": arrival.callback.id.hex() if arrival.callback else None,
                 "idempotency_token": deposit.token if deposit else "",
                 "revision": ledger.revision,
                 **told,
