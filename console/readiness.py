@@ -5,16 +5,16 @@ Each says in one sentence what to do where something is missing. Nothing is star
 
 from __future__ import annotations
 
-import errno
-import socket
 import time
 from collections.abc import Callable
 from http.client import HTTPConnection, HTTPException
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from celery import Celery
 from celery.exceptions import CeleryError
+from kombu import Connection
 from kombu.exceptions import KombuError
 from redis import RedisError
 
@@ -24,28 +24,9 @@ from schemas.settings import Settings
 from schemas.wakeups import EXPIRES_SECONDS, SWEEP, celery_config
 
 _REDIS_SECONDS = 3.0
+_BROKER_SECONDS = 3.0
 _HTTP_SECONDS = 1.0
 _LOOK_SECONDS = 0.1
-
-
-def check_port(port: int) -> None:
-    """Check that the web process can listen on PORT.
-
-    Raises:
-        StartError: it cannot.
-    """
-    with socket.socket() as probe:
-        # Connections that are only closing, from a run before, are no hindrance.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("", port))
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise StartError(
-                    f"PORT: {port} is in use; stop what listens there, or set PORT to a free one,"
-                    f" as in: PORT={port + 1 if port < 65_535 else 8080} make run"
-                ) from None
-            raise StartError(f"PORT: cannot listen on {port} ({error.strerror}).") from None
 
 
 def check_redis(settings: Settings) -> None:
@@ -54,27 +35,58 @@ def check_redis(settings: Settings) -> None:
     Raises:
         StartError: it does not.
     """
-    parts = urlsplit(settings.redis_url)
-    # Without what stands before the @, which may be a password.
-    where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     try:
         with connect(settings, timeout=_REDIS_SECONDS) as client:
             client.ping()
     except RedisError as error:
         raise StartError(
-            f"REDIS_URL: {where} does not answer ({error}); start that Redis, or unset REDIS_URL"
-            " and `rollcall up` starts an embedded one."
+            f"REDIS_URL: {_shown(settings.redis_url)} does not answer ({error}); start that Redis,"
+            " or unset REDIS_URL and `rollcall up` starts an embedded one."
         ) from None
 
 
+def check_broker(settings: Settings) -> None:
+    """Check that the broker of the wake-ups answers, where it is not the Redis of the data.
+
+    Raises:
+        StartError: it does not.
+    """
+    url = settings.celery_broker_url
+    if url == settings.redis_url:
+        return
+    bounds = {"socket_connect_timeout": _BROKER_SECONDS, "socket_timeout": _BROKER_SECONDS}
+    options = {} if url.startswith("amqp") else bounds
+    # What the options in the URL are wrong about is told as a ValueError or a TypeError.
+    refusals: tuple[type[Exception], ...] = (KombuError, RedisError, ValueError, TypeError)
+    connection = Connection(url, connect_timeout=_BROKER_SECONDS, transport_options=options)
+    try:
+        # Of the transport: the connection's own methods would try again after a while.
+        transport = connection.transport
+        transport.close_connection(transport.establish_connection())
+    except (*connection.connection_errors, *refusals) as error:
+        raise StartError(
+            f"CELERY_BROKER_URL: {_shown(url)} does not answer ({error}); start that broker, or"
+            " unset CELERY_BROKER_URL and REDIS_URL carries the wake-ups."
+        ) from None
+    finally:
+        connection.release()
+
+
+def _shown(url: str) -> str:
+    """Show a URL without what stands before the @ or behind the path: it may be a password."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
 def wait_until(
-    ready: Callable[[], bool], what: str, deadline: float, check: Callable[[], bool]
+    ready: Callable[[], bool], what: str, log: Path, deadline: float, check: Callable[[], bool]
 ) -> bool:
     """Ask again and again whether something is ready; tell whether it became so.
 
     Args:
         ready: the question.
         what: for the message.
+        log: of the process that is waited for, likewise.
         deadline: on the monotonic clock.
         check: asked in between: whether to go on waiting.
 
@@ -85,7 +97,7 @@ def wait_until(
         if ready():
             return True
         if time.monotonic() > deadline:
-            raise StartError(f"{what} in time; its log says why.")
+            raise StartError(f"{what} in time; {log} says why.")
         time.sleep(_LOOK_SECONDS)
     return False
 

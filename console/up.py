@@ -24,9 +24,10 @@ from platformdirs import user_state_path
 from console import demo as demonstration
 from console.embedded import EmbeddedRedis
 from console.processes import Children
-from console.readiness import WorkerProbe, answers, check_port, check_redis, wait_until
+from console.readiness import WorkerProbe, answers, check_broker, check_redis, wait_until
 from console.tail import Tail
-from console.welcome import EMBEDDED, READY, STOPPED, STOPPING, welcome
+from console.welcome import EMBEDDED, INVENTED, READY, STOPPED, STOPPING, welcome
+from ingest.port import claimed_port
 from schemas.connection import connect
 from schemas.keys import Keyspace
 from schemas.settings import Settings
@@ -48,40 +49,49 @@ def up(*, demo: bool) -> None:
     """
     stop = _stop_on_signals()
     settings = Settings.from_environment(redis_url=EMBEDDED)
-    check_port(settings.port)
-    state = user_state_path("rollcall")
     with ExitStack() as stack:
-        redis = None
-        if settings.redis_url == EMBEDDED:
-            redis = EmbeddedRedis(state / "redis")
-            stack.callback(redis.stop)
-            redis.start()
-            settings = Settings.from_environment(redis_url=redis.url)
-        check_redis(settings)
-        made_token = not settings.auth_tokens
-        if made_token:
-            settings = replace(settings, auth_tokens=(secrets.token_hex(16),))
-        click.echo(welcome(settings, state, embedded=redis is not None, made_token=made_token))
-        children = Children(state / "logs", _environment(settings))
-        stack.callback(children.stop)
-
-        def going_on() -> bool:
-            children.check()
-            if redis is not None:
-                redis.check()
-            return not stop.is_set()
-
-        client = stack.enter_context(connect(settings, timeout=_REDIS_SECONDS))
-        # Its place is taken before anything can happen.
-        tail = Tail(client, Keyspace(settings.prefix))
-        # Stopped in the reverse order: the door closes first and the worker finishes what it has.
-        for name in ("worker", "beat", "web"):
-            children.start(name, _command(name))
-        if _ready(settings, going_on):
-            click.echo(READY)
-            _show(tail, demonstration.play(settings) if demo else iter(()), going_on)
+        stack.enter_context(claimed_port(settings.port, "up"))
+        _run(settings, stop, stack, demo=demo)
         _say(STOPPING)
     _say(STOPPED)
+
+
+def _run(settings: Settings, stop: threading.Event, stack: ExitStack, *, demo: bool) -> None:
+    """Start everything and show events until told to stop; the stack stops what was started."""
+    state = user_state_path("rollcall").absolute()
+    redis = None
+    if settings.redis_url == EMBEDDED:
+        redis = EmbeddedRedis(state / "redis")
+        stack.callback(redis.stop)
+        if not redis.start(lambda: not stop.is_set()):
+            return
+        settings = Settings.from_environment(redis_url=redis.url)
+    check_redis(settings)
+    check_broker(settings)
+    made_token = not settings.auth_tokens
+    if made_token:
+        settings = replace(settings, auth_tokens=(secrets.token_hex(16),))
+    children = Children(state / "logs", _environment(settings))
+    stack.callback(children.stop)
+    click.echo(welcome(settings, state, embedded=redis, made_token=made_token))
+
+    def going_on() -> bool:
+        children.check()
+        if redis is not None:
+            redis.check()
+        return not stop.is_set()
+
+    client = stack.enter_context(connect(settings, timeout=_REDIS_SECONDS))
+    # Its place is taken before anything can happen.
+    tail = Tail(client, Keyspace(settings.prefix))
+    # Stopped in the reverse order: the door closes first and the worker finishes what it has.
+    for name in ("worker", "beat", "web"):
+        children.start(name, _command(name))
+    if _ready(settings, children, going_on):
+        click.echo(READY)
+        if demo and redis is None:
+            click.echo(INVENTED)
+        _show(tail, demonstration.play(settings) if demo else iter(()), going_on)
 
 
 def _stop_on_signals() -> threading.Event:
@@ -105,21 +115,19 @@ def _command(name: str) -> list[str]:
     return [sys.executable, "-P", "-m", "console.main", name]
 
 
-def _ready(settings: Settings, going_on: Callable[[], bool]) -> bool:
+def _ready(settings: Settings, children: Children, going_on: Callable[[], bool]) -> bool:
     """Wait until callbacks are accepted and worked on; false where the wait was broken off."""
     deadline = time.monotonic() + _READY_SECONDS
+    web, worker = children.log_of("web"), children.log_of("worker")
     with ExitStack() as stack:
         probe = WorkerProbe(settings)
         stack.callback(probe.close)
-        return (
-            wait_until(
-                lambda: answers(settings, "/healthz"), "web did not start", deadline, going_on
-            )
-            and wait_until(
-                lambda: answers(settings, "/readyz"), "web did not become ready", deadline, going_on
-            )
-            and wait_until(probe.taken, "worker took no wake-up", deadline, going_on)
+        steps = (
+            (lambda: answers(settings, "/healthz"), "web did not start", web),
+            (lambda: answers(settings, "/readyz"), "web did not become ready", web),
+            (probe.taken, "worker took no wake-up", worker),
         )
+        return all(wait_until(step, what, log, deadline, going_on) for step, what, log in steps)
 
 
 def _show(tail: Tail, steps: Iterator[float], going_on: Callable[[], bool]) -> None:

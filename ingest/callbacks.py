@@ -22,7 +22,10 @@ from schemas.errors import (
     AccountNotAllowedError,
     MalformedError,
     NotFoundError,
+    RefusedError,
     RepeatedParameterError,
+    SignatureMismatchError,
+    SignatureMissingError,
     TooLargeError,
 )
 from schemas.settings import Settings
@@ -37,6 +40,8 @@ _TOKEN_HEADER = "I-Twilio-Idempotency-Token"  # noqa: S105  # the name of a head
 # A token is a UUID of 36 characters. The signature does not cover it: anybody on the way may have
 # written something longer.
 _TOKEN_CHARACTERS = 128
+# Which callback it was that could not be taken, and nobody's name.
+_TOLD_OF_A_LOSS = (EVENT, "RoomSid", "ParticipantSid", "TrackSid", "Timestamp")
 
 _log = structlog.get_logger(__name__)
 
@@ -64,11 +69,17 @@ class CallbackDoor:
         # Werkzeug's router takes `//callbacks` for `/callbacks`, but it is not the URL signed.
         if request.environ["PATH_INFO"] != PATH:
             raise NotFoundError
-        # The body first, also where none is wanted: this is what bounds it.
-        form = self._verified(_body())
-        params = _checked(form)
+        form = self._verified()
         token = request.headers.get(_TOKEN_HEADER, "")[:_TOKEN_CHARACTERS]
-        receipt = self.inbox.deposit(params, token)
+        try:
+            params = _checked(form)
+            receipt = self.inbox.deposit(params, token)
+        except RefusedError as error:
+            # Twilio signed it and will not send it again: what it was is at least in the log.
+            told = dict(form.pairs)
+            error.context = {name: told[name] for name in _TOLD_OF_A_LOSS if name in told}
+            error.context["idempotency_token"] = token
+            raise
         if receipt.wake:
             self.doorbell.ring(receipt.shard)
         _log.info(
@@ -82,14 +93,28 @@ class CallbackDoor:
         del response.headers["Content-Type"]
         return response
 
-    def _verified(self, body: bytes) -> Form:
+    def _verified(self) -> Form:
         """Read the parameters, and check that Twilio signed them for an account of ours."""
+        signature = request.headers.get(HEADER)
+        if (request.content_length or 0) > MAX_BODY_BYTES:
+            raise TooLargeError
+        if not signature:
+            # Before the body: whoever sends it drop by drop holds a thread as long as it takes.
+            raise SignatureMissingError
+        # The body is read also where none is wanted: this is what bounds it.
+        body = _body()
         posted = request.method == "POST"
         form = read_form(body if posted else request.query_string)
         # The parameters of a GET are signed as part of its URL. A query in the URL of a POST is
         # signed too, but was set by whoever registered the URL and holds no parameter.
         signed = form.values() if posted else {}
-        verify(self._signed_url(), signed, request.headers.get(HEADER), self.settings.auth_tokens)
+        url = self._signed_url()
+        try:
+            verify(url, signed, signature, self.settings.auth_tokens)
+        except SignatureMismatchError as error:
+            # The usual cause is a URL that differs; a query or a password in it is not told.
+            error.context = {"judged_url": _without_secrets(url)}
+            raise
         self._check_accounts(value for name, value in form.pairs if name == "AccountSid")
         return form
 
@@ -104,6 +129,12 @@ class CallbackDoor:
         allowed = self.settings.account_sids
         if allowed and not allowed.issuperset(sids):
             raise AccountNotAllowedError
+
+
+def _without_secrets(url: str) -> str:
+    scheme, _, rest = url.partition("?")[0].partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 def _body() -> bytes:

@@ -58,7 +58,8 @@ def _refused(error: RefusedError) -> Response:
     # A cause is told by its class alone: the text of a client's error may quote what must not be
     # read in a log.
     cause = {"cause": type(error.__cause__).__name__} if error.__cause__ else {}
-    _log.warning("callback_refused", reason=error.reason, status=error.status, **members, **cause)
+    told = {**members, **error.context, **cause}
+    _log.warning("callback_refused", reason=error.reason, status=error.status, **told)
     return problem(error.status, error.reason, detail=str(error), **members)
 
 

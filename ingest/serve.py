@@ -19,7 +19,7 @@ from schemas.settings import Settings
 _ADDRESS = "0.0.0.0"  # noqa: S104  # callbacks come from outside, in a container always
 # A request waits for Redis and for nothing else, so threads cost little. While Redis hangs, each
 # holds one for half a second: this many are answered 503 twice a second.
-_THREADS = 32
+_THREADS = 128
 # A request ends within a second, so what still runs after this is stuck. Below the 10 s that
 # `docker stop` leaves until it kills; Kubernetes and Heroku leave 30 s.
 _STOP_SECONDS = 8

@@ -6,7 +6,7 @@ from __future__ import annotations
 ALERTS: dict[str, str] = {
     "duplicate-identity": (
         "somebody was thrown out because somebody joined under the same identity:"
-        " `info` once, `warning` when again within 10 minutes"
+        " `info` once, `warning` when again within 10 minutes, `critical` when three times in one"
     ),
     "callback-set-aside": "`warning`: a callback could not be digested and is kept in"
     " `rollcall:dead` with the reason",

@@ -1,8 +1,9 @@
 """Status callbacks as Twilio sends them: marshmallow schemas, one a family of events.
 
 Sources: https://www.twilio.com/docs/video/api/status-callbacks for events and parameters, recorded
-bodies where the two differ. Strict on what verdicts stand on (SIDs, numbers, times), lenient where
-Twilio may change: unknown events, unknown parameters and new enum values are accepted and kept.
+bodies where the two differ. Strict on what nothing can be concluded without (the SIDs that an event
+is about, its time), lenient on all else: unknown events and parameters, new enum values and numbers
+that are none are accepted and kept.
 Identities and names are raw text: nothing here trims or folds them.
 """
 
@@ -10,9 +11,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from marshmallow import INCLUDE, Schema, ValidationError, fields
 
@@ -22,6 +22,8 @@ EVENT = "StatusCallbackEvent"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+# With an offset, the last day of the year 9999 can lie beyond what UTC can say.
+_LAST = datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH
 _ISO_8601 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 # Fifteen digits hold any count and any millisecond of Twilio's, and fit every integer type that
 # they cross on their way.
@@ -58,8 +60,8 @@ def parse_timestamp(value: str) -> int:
         since = datetime.fromisoformat(value) - _EPOCH
     except (ValueError, OverflowError):
         raise ValueError("Not a time that exists.") from None
-    if since < timedelta(0):
-        raise ValueError("Before 1970.")
+    if not timedelta(0) <= since <= _LAST:
+        raise ValueError("Before 1970, or after 9999.")
     return since // _MICROSECOND
 
 
@@ -221,28 +223,38 @@ def _parsers_of(schema: Schema) -> Parsers:
     }
 
 
-_PARSERS: dict[str, Parsers] = {event: _parsers_of(schema) for event, schema in SCHEMAS.items()}
+_PARSERS: dict[Schema, Parsers] = {schema: _parsers_of(schema) for schema in SCHEMAS.values()}
 # Every parameter that is known on any event: a familiar one on an unfamiliar event is no news.
 PARAMETERS: Parsers = {
     name: parser for parsers in _PARSERS.values() for name, parser in parsers.items()
 }
-
-_REQUIRED: dict[str, frozenset[str]] = {
-    event: frozenset(name for name, parsed in schema.fields.items() if parsed.required)
-    for event, schema in SCHEMAS.items()
+# The required parameters of each schema, and their attributes.
+_INSISTED_ON: dict[Schema, dict[str, str]] = {
+    schema: {
+        str(parsed.data_key): name for name, parsed in schema.fields.items() if parsed.required
+    }
+    for schema in (*SCHEMAS.values(), _UNKNOWN_EVENT)
 }
 
 
 def check(params: Mapping[str, str]) -> None:
     """Check the parameters of a callback, as the door must before it accepts one.
 
+    Only what nothing can be concluded without is insisted on: to refuse a callback is to lose it,
+    since Twilio normally does not send it again. An optional parameter that cannot be read is kept
+    and reported, like an unknown one.
+
     Raises:
         MalformedError: names each parameter at fault, and why.
     """
     schema = SCHEMAS.get(params.get(EVENT, ""), _UNKNOWN_EVENT)
-    faults = schema.validate(params)
+    faults = {
+        str(name): list(why)
+        for name, why in schema.validate(params).items()
+        if name in _INSISTED_ON[schema]
+    }
     if faults:
-        raise MalformedError({str(name): list(why) for name, why in faults.items()})
+        raise MalformedError(faults)
 
 
 def room_of(params: Mapping[str, str]) -> str:
@@ -256,39 +268,37 @@ def room_of(params: Mapping[str, str]) -> str:
         return params["AccountSid"]
 
 
-def read(params: Mapping[str, str]) -> dict[str, Any]:
-    """Read the known parameters of a checked callback, by attribute name; unknown ones stay out.
+class Reading(NamedTuple):
+    """A callback's parameters, read."""
 
-    This is the fast way that the drain takes: no second validation, only the parsers. A value that
-    does not parse is left out where the event is unknown, since nothing was promised about it.
+    # Those that are known, by the attribute names of the schemas.
+    values: dict[str, Any]
+    # What there is to report: parameters that are unknown or cannot be read, and all parameters of
+    # an event that is unknown; as they came.
+    strange: dict[str, str]
+
+
+def read(params: Mapping[str, str]) -> Reading:
+    """Read the parameters of a checked callback: the fast way of the drain, without validation.
 
     Raises:
-        IndigestibleError: a known event lacks a required parameter, or holds one that does not
-            parse. Neither passes the door.
+        IndigestibleError: a required parameter is missing or cannot be read. That does not pass
+            the door.
     """
-    event = params.get(EVENT, "")
-    if event not in SCHEMAS:
-        return _read_leniently(params)
-    parsers = _PARSERS[event]
+    schema = SCHEMAS.get(params.get(EVENT, ""), _UNKNOWN_EVENT)
+    parsers = PARAMETERS if schema is _UNKNOWN_EVENT else _PARSERS[schema]
     values: dict[str, Any] = {}
+    strange: dict[str, str] = {}
     for name, value in params.items():
         if name in parsers:
             attribute, parse = parsers[name]
             try:
                 values[attribute] = parse(value)
-            except ValueError as error:
-                raise IndigestibleError(f"{name}: {error}") from error
-    missing = _REQUIRED[event] - values.keys()
-    if missing:
-        raise IndigestibleError(f"{event} without {', '.join(sorted(missing))}.")
-    return values
-
-
-def _read_leniently(params: Mapping[str, str]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name, value in params.items():
-        if name in PARAMETERS:
-            attribute, parse = PARAMETERS[name]
-            with suppress(ValueError):
-                values[attribute] = parse(value)
-    return values
+            except ValueError:
+                strange[name] = value
+        elif name not in PARAMETERS:
+            strange[name] = value
+    for name, attribute in _INSISTED_ON[schema].items():
+        if attribute not in values:
+            raise IndigestibleError(f"{params.get(EVENT)} without a {name} that can be read.")
+    return Reading(values, dict(params) if schema is _UNKNOWN_EVENT else strange)

@@ -31,6 +31,12 @@ class StartError(RollcallError):
     reason = "cannot-start"
 
 
+class ChildEndedError(RollcallError):
+    """A process that `rollcall up` has started ended by itself."""
+
+    reason = "child-ended"
+
+
 # -- what the door refuses; each becomes an RFC 9457 problem answer -------------------------------
 
 
@@ -38,6 +44,11 @@ class RefusedError(RollcallError):
     """The request is refused."""
 
     status: ClassVar[int] = 400
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message)
+        # For the log alone: what helps the operator, and is none of the sender's business.
+        self.context: dict[str, str] = {}
 
 
 class SignatureMissingError(RefusedError):
@@ -48,7 +59,7 @@ class SignatureMissingError(RefusedError):
 
 
 class SignatureMismatchError(RefusedError):
-    """The signature fits none of TWILIO_AUTH_TOKEN's tokens and the URL that PUBLIC_URL gives."""
+    """The signature fits no token of TWILIO_AUTH_TOKEN and the URL that PUBLIC_URL gives."""
 
     reason = "signature-mismatch"
     status = 403
@@ -113,21 +124,27 @@ class UnavailableError(RefusedError):
 
 
 class LeaseLostError(RollcallError):
-    """The shard's lease is no longer this worker's; nothing was committed."""
+    """The shard's lease is no longer this worker's; this commit took no effect."""
 
     reason = "lease-lost"
 
 
-class CommitUnknownError(RollcallError):
-    """The connection broke while a commit was under way; whether it took is to be looked up."""
+class AuditOutputError(RollcallError):
+    """The audit lines cannot be written; they are kept, and draining stops until they can."""
 
-    reason = "commit-unknown"
+    reason = "audit-output"
 
 
 class UnknownVersionError(RollcallError):
     """A room's record was written by a newer Rollcall; the shard is left untouched for it."""
 
     reason = "unknown-version"
+
+
+class UnreadableRecordError(RollcallError):
+    """What is stored of a room cannot be read; it is left as it is."""
+
+    reason = "unreadable-record"
 
 
 class IndigestibleError(RollcallError):

@@ -25,6 +25,7 @@ class ShardKeys:
     lease: str
     wake: str
     commit: str
+    audit: str
     rooms: str
 
     def room(self, room_sid: str) -> str:
@@ -60,5 +61,6 @@ class Keyspace:
             lease=f"{stem}:lease",
             wake=f"{stem}:wake",
             commit=f"{stem}:commit",
+            audit=f"{stem}:audit",
             rooms=f"{stem}:room:",
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import select
 import tempfile
 import threading
 import time
@@ -20,9 +21,10 @@ import msgspec
 import structlog
 from structlog.typing import EventDict, Processor
 
-# A stopped process may hold the lock between processes for as long as it likes. After this, a torn
-# line is the lesser evil: readers pass over one, but nobody recovers a worker that hangs.
-_LOCK_SECONDS = 2.0
+# A reader that is slow holds everybody up alike, and rightly so; but a stopped process may hold the
+# lock for as long as it likes. After this, torn lines are the lesser evil: readers pass over one,
+# and nobody recovers a worker that hangs.
+_PATIENCE_SECONDS = 30.0
 
 _encode = msgspec.json.Encoder(enc_hook=repr).encode
 
@@ -38,6 +40,7 @@ class Lines:
         self._descriptor = descriptor
         self._lock_file = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the process
         self._between_threads = threading.Lock()
+        self._patience = _PATIENCE_SECONDS
         os.register_at_fork(after_in_child=self._forget_threads)
 
     def write(self, lines: bytes) -> None:
@@ -51,21 +54,32 @@ class Lines:
             try:
                 rest = memoryview(lines)
                 while rest:
-                    rest = rest[os.write(self._descriptor, rest) :]
+                    rest = rest[self._write_some(rest) :]
             finally:
                 if locked:
                     fcntl.lockf(self._lock_file, fcntl.LOCK_UN)
 
+    def _write_some(self, lines: memoryview) -> int:
+        try:
+            return os.write(self._descriptor, lines)
+        except BlockingIOError:
+            # Whoever shares this pipe or terminal has made it non-blocking: wait all the same.
+            select.select([], [self._descriptor], [], _PATIENCE_SECONDS)
+            return os.write(self._descriptor, lines)
+
     def _lock(self) -> bool:
-        deadline = time.monotonic() + _LOCK_SECONDS
+        deadline = time.monotonic() + self._patience
         while True:
             try:
                 fcntl.lockf(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 if time.monotonic() > deadline:
+                    # Whoever holds it still will not be waited for again and again.
+                    self._patience = 0.0
                     return False
                 time.sleep(0.001)
             else:
+                self._patience = _PATIENCE_SECONDS
                 return True
 
     def _forget_threads(self) -> None:
@@ -82,10 +96,16 @@ def iso_milliseconds(microseconds: int) -> str:
     """Write a time in UTC with milliseconds, as every time in a log line or event is written.
 
     Args:
-        microseconds: since 1970.
+        microseconds: since 1970. What lies outside the years 1 to 9999 is moved to their edge: a
+            time that was worked out from nonsense must not stop what it is written for.
     """
-    seconds, rest = divmod(microseconds, 1_000_000)
+    seconds, rest = divmod(min(max(microseconds, _FIRST), _LAST), 1_000_000)
     return f"{_iso_seconds(seconds)}.{rest // 1000:03d}Z"
+
+
+_FIRST, _LAST = (
+    int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000 for year in (1, 9999)
+)
 
 
 # Callbacks come in clusters of the same second, and formatting a time costs more than finding it.

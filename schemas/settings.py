@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from environs import Env
 from environs.exceptions import EnvError
@@ -33,7 +33,7 @@ class Settings:
     # does not say which one that was.
     auth_tokens: tuple[str, ...] = field(default=(), repr=False)
     account_sids: frozenset[str] = frozenset()
-    public_url: str | None = None
+    public_url: str | None = field(default=None, repr=False)
     trusted_proxies: int = 0
     prefix: str = "rollcall"
     shards: int = 8
@@ -76,6 +76,9 @@ class Settings:
 
 
 def _integer(env: Env, name: str, default: int, least: int, most: int) -> int:
+    # Set but empty is what compose files make of a variable that is not set.
+    if not env.str(name, default="").strip():
+        return default
     try:
         return env.int(name, default=default, validate=validate.Range(least, most))
     except EnvError:
@@ -105,10 +108,13 @@ def _public_url(env: Env) -> str | None:
     if not url:
         return None
     parts = _parts("PUBLIC_URL", url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+    if parts.scheme not in {"http", "https"} or not parts.hostname or re.search(r"[?#\s]", url):
         raise BadSettingError(
             "PUBLIC_URL: must be a scheme, host and path prefix like https://example.com."
         )
+    if parts.path.endswith("/callbacks"):
+        # Nothing that Twilio signs would ever fit.
+        raise BadSettingError("PUBLIC_URL: must be given without the /callbacks at its end.")
     return url
 
 
@@ -131,6 +137,10 @@ def _redis_url(env: Env, fallback: str | None) -> str:
     parts = _parts("REDIS_URL", url)
     if parts.scheme not in _REDIS:
         raise BadSettingError("REDIS_URL: must begin with redis:// or rediss://.")
+    foreign = [name for name in parse_qs(parts.query) if not name.startswith("ssl_")]
+    if foreign:
+        # The client would let them win over ours, and with them the bounds on every wait.
+        raise BadSettingError(f"REDIS_URL: takes no options but ssl_...; not {foreign[0]!r}.")
     try:
         # The client reads the URL as it will when it connects; nothing is connected here.
         ConnectionPool.from_url(url).make_connection()

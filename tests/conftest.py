@@ -8,12 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from redis import Redis
 
 from console.embedded import EmbeddedRedis
 from schemas.connection import connect
 from schemas.settings import Settings
+
+# For `make test-long`; the machine may be slow, so no example is too slow.
+hypothesis.settings.register_profile("long", max_examples=20_000, deadline=None)
 
 TOKEN = "a-token-of-the-tests"
 ACCOUNT = "ACeb59002778257c4fc6af6cfaf92aaa5a"

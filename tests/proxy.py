@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 _BOUND_SECONDS = 10.0
 
@@ -13,8 +14,10 @@ _BOUND_SECONDS = 10.0
 class Proxy:
     """Passes bytes both ways; after `lose_reply_to(text)`, cuts that command's reply off."""
 
-    def __init__(self, port: int) -> None:
-        self._upstream = port
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._upstream = (parts.hostname, parts.port)
+        self._credentials = parts.netloc.rpartition("@")[0]
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.settimeout(0.05)
         self._cut: bytes | None = None
@@ -25,7 +28,7 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
+        return f"redis://{self._credentials}@127.0.0.1:{self._listener.getsockname()[1]}/0"
 
     def lose_reply_to(self, text: bytes) -> None:
         self._cut = text
@@ -47,7 +50,7 @@ class Proxy:
             thread.start()
 
     def _serve(self, client: socket.socket) -> None:
-        with client, socket.create_connection(("127.0.0.1", self._upstream)) as server:
+        with client, socket.create_connection(self._upstream) as server:
             for one in (client, server):
                 one.settimeout(0.02)
             while not self._stopping.is_set():
@@ -78,8 +81,8 @@ def _receive(end: socket.socket, *, wait: bool = False) -> bytes | None:
 
 
 @contextmanager
-def proxy_to(port: int) -> Iterator[Proxy]:
-    proxy = Proxy(port)
+def proxy_to(url: str) -> Iterator[Proxy]:
+    proxy = Proxy(url)
     try:
         yield proxy
     finally:

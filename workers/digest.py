@@ -1,116 +1,78 @@
-"""Digesting a batch: inbox entries and stored records in, all that one commit writes out.
+"""Digesting a batch: arrivals and stored records in, all that one commit writes out.
 
-No I/O. The difference is taken after every callback, in inbox order; a batch shares the commit.
+It reads and writes nothing outside. The difference is taken after every callback, in inbox order;
+a batch shares only the commit.
 """
 
 from __future__ import annotations
 
+import time
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
-from hashlib import sha256
 from itertools import islice
 from typing import Any, NamedTuple
 
 import structlog
 
-from schemas import inbox
-from schemas.audit import RECORDS, AuditVerdict, seal
-from schemas.callbacks import room_of
-from schemas.errors import IndigestibleError
+from schemas.audit import RECORDS, seal
+from schemas.callbacks import parse_sid
+from schemas.errors import IndigestibleError, UnreadableRecordError
 from schemas.events import CloudEvent
 from schemas.logs import iso_milliseconds
 from workers import records
-from workers.intake import callback_from
+from workers.arrivals import Arrival, Fault, pseudo_room
 from workers.publish import publish_alert, publish_event
 from workers.records import Record
 from workers.room.bounds import Bounds
-from workers.room.callback import Callback
 from workers.room.conclude import Outcome, conclude, set_aside
-from workers.store import Batch, Entry
+from workers.store import Batch
 
-# What a batch takes in and gives out at the most, in bytes; a larger one would block Redis.
-BATCH_BYTES = 1 << 20
-
+# What a batch gives out at the most, in bytes; a larger one would block Redis.
+_BATCH_BYTES = 1 << 20
 # The door writes two fields; what else may lie in an inbox is kept as far as is sensible.
 _STRANGE_FIELDS = 32
 
 log = structlog.get_logger()
 
 
-class Arrival(NamedTuple):
-    """An inbox entry, read as far as it can be."""
+class Circumstances(NamedTuple):
+    """What holds for all callbacks of a batch."""
 
-    entry_id: bytes
-    fields: Mapping[bytes, bytes]
-    room_sid: str
-    deposit: inbox.Deposit | None
-    callback: Callback | None
-    # Why it cannot be digested: an error's reason and its text.
-    fault: tuple[str, str] | None
-
-    @property
-    def at(self) -> int:
-        """Arrival time, in microseconds since 1970."""
-        return int(self.entry_id.partition(b"-")[0]) * 1000
+    shard: int
+    # What audit records say of it: the task, the worker.
+    context: Mapping[str, Any]
+    bounds: Bounds
+    # Microseconds since 1970, for the audit only: no verdict is made from it.
+    now: Callable[[], int]
 
 
-class Digested(NamedTuple):
-    """A batch, ready to be committed, and the lines to log once it is."""
+class _Concluded(NamedTuple):
+    """What one callback adds to the batch."""
 
-    batch: Batch
-    audit_lines: list[bytes]
-
-
-def read_entries(shard: int, entries: Iterable[Entry]) -> list[Arrival]:
-    """Read the entries of one batch, as many as fit into BATCH_BYTES; at least one."""
-    arrivals: list[Arrival] = []
-    size = 0
-    for entry_id, fields in entries:
-        size += sum(len(value) for value in fields.values())
-        if arrivals and size > BATCH_BYTES:
-            break
-        arrivals.append(_read_entry(shard, entry_id, fields))
-    return arrivals
-
-
-def _read_entry(shard: int, entry_id: bytes, fields: Mapping[bytes, bytes]) -> Arrival:
-    # An entry that tells no room is accounted for in a pseudo-room of its shard.
-    arrival = Arrival(entry_id, fields, f"shard-{shard}", None, None, None)
-    try:
-        arrival = arrival._replace(deposit=inbox.decode(fields))
-        params = arrival.deposit.params  # type: ignore[union-attr]
-        arrival = arrival._replace(room_sid=room_of(params))
-        return arrival._replace(callback=callback_from(params, arrival.at))
-    except KeyError as error:
-        return arrival._replace(fault=(IndigestibleError.reason, f"without {error}"))
-    except IndigestibleError as error:
-        return arrival._replace(fault=(error.reason, str(error)))
+    record: Record
+    events: list[CloudEvent]
+    alerts: list[CloudEvent]
+    audit_line: bytes
 
 
 class Digester:
     """Takes the arrivals of one batch, one after the other."""
 
-    def __init__(
-        self,
-        stored: Mapping[str, bytes | None],
-        bounds: Bounds,
-        context: Mapping[str, Any],
-        now: Callable[[], int],
-    ) -> None:
+    def __init__(self, stored: Mapping[str, bytes | None], around: Circumstances) -> None:
         """Begin a batch.
 
         Args:
-            stored: the records of all rooms that it is about.
-            bounds: what verdicts are made with.
-            context: what every audit record says of its circumstances (shard, task, worker).
-            now: microseconds since 1970, for the audit only.
+            stored: the records of all rooms that it is about, and of the shard's pseudo-room.
+            around: its circumstances.
 
         Raises:
             UnknownVersionError: a record was written by a newer Rollcall.
+            UnreadableRecordError: that of the pseudo-room is no record.
         """
-        self._records = {sid: records.decode(one) for sid, one in stored.items()}
-        self._bounds = bounds
-        self._context = context
-        self._now = now
+        self._around = around
+        self._pseudo_room = pseudo_room(around.shard)
+        self._unreadable: dict[str, Fault] = {}
+        self._records = {sid: self._read(sid, one) for sid, one in stored.items()}
         self._touched: set[str] = set()
         self._events: list[list[str | bytes]] = []
         self._alerts: list[list[str | bytes]] = []
@@ -118,37 +80,92 @@ class Digester:
         self._audit_lines: list[bytes] = []
         self._size = 0
 
-    def digest(self, arrivals: Iterable[Arrival]) -> Digested:
-        """Take the arrivals until the batch is full; what is left stays in the inbox."""
+    def digest(self, arrivals: Iterable[Arrival], *, until: float) -> tuple[Batch, int]:
+        """Take arrivals until the batch is full or the time is up; at least one.
+
+        Args:
+            arrivals: in inbox order; what is not taken stays in the inbox.
+            until: on the monotonic clock. A batch that took longer than the lease holds could
+                never be committed, and would come again for ever.
+
+        Returns:
+            the batch, and how many arrivals it took.
+        """
         last_id = b""
         for arrival in arrivals:
             self._take(arrival)
             last_id = arrival.entry_id
-            if self._size > BATCH_BYTES:
+            if self._size > _BATCH_BYTES or time.monotonic() > until:
                 break
-        rooms = {sid: records.encode(self._records[sid]) for sid in sorted(self._touched)}
-        batch = Batch(last_id, rooms, self._events, self._alerts, self._dead)
-        return Digested(batch, self._audit_lines)
+        batch = Batch(
+            last_id=last_id,
+            rooms={sid: records.encode(self._records[sid]) for sid in sorted(self._touched)},
+            audit_lines=b"".join(self._audit_lines),
+            events=self._events,
+            alerts=self._alerts,
+            dead=self._dead,
+        )
+        return batch, len(self._audit_lines)
+
+    def _read(self, room_sid: str, stored: bytes | None) -> Record:
+        try:
+            return records.decode(stored)
+        except UnreadableRecordError as error:
+            if room_sid == self._pseudo_room:
+                raise
+            # The record is left as it is, for a person to look at; the other rooms go on.
+            self._unreadable[room_sid] = Fault(error.reason, f"{room_sid}: {error}")
+            return records.NEW
 
     def _take(self, arrival: Arrival) -> None:
-        self._touched.add(arrival.room_sid)
-        if arrival.callback is None or arrival.fault:
-            self._set_aside(arrival)
-            return
-        try:
-            self._conclude(arrival, arrival.callback)
-        except Exception as error:
-            # Whatever it is, it would come again with every try: one callback must not stop the
-            # shard. It is kept, with the reason, and said aloud.
-            log.exception("callback_not_digested", entry_id=arrival.entry_id.decode())
-            fault = (IndigestibleError.reason, f"{type(error).__name__}: {error}")
-            self._set_aside(arrival._replace(fault=fault))
+        if arrival.room_sid in self._unreadable:
+            fault = self._unreadable[arrival.room_sid]
+            arrival = arrival._replace(room_sid=self._pseudo_room, fault=fault)
+        if arrival.callback and not arrival.fault:
+            record = self._records[arrival.room_sid]
+            try:
+                outcome = conclude(record.facts, arrival.callback, self._around.bounds)
+                self._add(arrival, self._concluded(arrival, record, outcome))
+            except Exception as error:
+                # Whatever it is, it would come again with every try: one callback must not stop
+                # the shard. It is kept, with the reason, and said aloud.
+                log.exception("callback_not_digested", entry_id=arrival.entry_id.decode())
+                fault = Fault(IndigestibleError.reason, f"{type(error).__name__}: {error}")
+                arrival = arrival._replace(fault=fault)
+        if arrival.fault:
+            self._set_aside(arrival, arrival.fault)
 
-    def _conclude(self, arrival: Arrival, callback: Callback) -> None:
+    def _set_aside(self, arrival: Arrival, fault: Fault) -> None:
         record = self._records[arrival.room_sid]
-        self._publish(arrival, record, conclude(record.facts, callback, self._bounds))
+        facts = record.facts._replace(
+            room_sid=arrival.room_sid,
+            account_sid=record.facts.account_sid or _account_of(arrival),
+        )
+        fields = dict(islice(arrival.fields.items(), _STRANGE_FIELDS))
+        told = {
+            **fault._asdict(),
+            # As it lies in the inbox, for where it could not even be read.
+            "entry": {repr(name): b64encode(value).decode() for name, value in fields.items()},
+        }
+        try:
+            outcome = set_aside(facts, arrival.digest, arrival.at)
+            concluded = self._concluded(arrival, record, outcome, **told)
+        except Exception:
+            # What failed for the callback may fail for its alert as well; the shard goes on.
+            log.exception("alert_not_raised", entry_id=arrival.entry_id.decode())
+            outcome = Outcome(facts, "set-aside", late=False, events=[], alerts=[])
+            concluded = self._concluded(arrival, record, outcome, **told)
+        self._add(arrival, concluded)
+        dead: list[str | bytes] = ["entry_id", arrival.entry_id, "room_sid", arrival.room_sid]
+        dead += ["reason", fault.reason, "detail", fault.detail]
+        dead += ["at", iso_milliseconds(self._around.now())]
+        for name, value in fields.items():
+            dead += [b"entry." + name, value]
+        self._dead.append(dead)
 
-    def _publish(self, arrival: Arrival, record: Record, outcome: Outcome, **why: str) -> None:
+    def _concluded(
+        self, arrival: Arrival, record: Record, outcome: Outcome, **why: Any
+    ) -> _Concluded:
         ledger = record.ledger
         events, alerts = [], []
         for event in outcome.events:
@@ -157,65 +174,46 @@ class Digester:
         for alert in outcome.alerts:
             ledger, published = publish_alert(ledger, outcome.facts, alert)
             alerts.append(published)
-        self._records[arrival.room_sid] = Record(facts=outcome.facts, ledger=ledger)
-        self._events += self._entries(events)
-        self._alerts += self._entries(alerts)
-        self._audit(
-            arrival,
-            outcome.verdict,
-            late=outcome.late,
-            revision_before=record.ledger.revision,
-            events=[one.id for one in events],
-            alerts=[one.id for one in alerts],
-            **why,
-        )
-
-    def _set_aside(self, arrival: Arrival) -> None:
-        reason, detail = arrival.fault or (IndigestibleError.reason, "")
-        entry: list[str | bytes] = ["entry_id", arrival.entry_id, "room_sid", arrival.room_sid]
-        entry += ["reason", reason, "detail", detail, "at", iso_milliseconds(self._now())]
-        for name, value in islice(arrival.fields.items(), _STRANGE_FIELDS):
-            entry += [b"entry." + name, value]
-        self._dead.append(entry)
-        record = self._records[arrival.room_sid]
-        key = sha256(b"\n".join(arrival.fields.values())).hexdigest()[:16]
-        try:
-            outcome = set_aside(record.facts, key, arrival.room_sid, arrival.at)
-        except Exception:
-            # What failed for the callback may fail for its alert as well; the shard goes on.
-            log.exception("alert_not_raised", entry_id=arrival.entry_id.decode())
-            outcome = Outcome(record.facts, "set-aside", late=False, events=[], alerts=[])
-        self._publish(arrival, record, outcome, reason=reason, detail=detail)
-
-    def _audit(self, arrival: Arrival, verdict: AuditVerdict, **told: Any) -> None:
-        record = self._records[arrival.room_sid]
-        ledger = record.ledger
         number = ledger.audit_records + 1
-        deposit = arrival.deposit
         digest, line = seal(
             {
-                "event": RECORDS[verdict],
-                "time": iso_milliseconds(self._now()),
+                "event": RECORDS[outcome.verdict],
+                "time": iso_milliseconds(self._around.now()),
                 "room_sid": arrival.room_sid,
                 "n": number,
                 "prev": ledger.audit_head,
                 "entry_id": arrival.entry_id.decode(),
                 "arrived": iso_milliseconds(arrival.at),
-                "params": deposit.params if deposit else None,
+                "params": arrival.deposit.params if arrival.deposit else None,
+                "idempotency_token": arrival.deposit.token if arrival.deposit else "",
                 # What `evidence` and `callback_id` of derived events name.
                 "callback_id": arrival.callback.id.hex() if arrival.callback else None,
-                "idempotency_token": deposit.token if deposit else "",
+                "late": outcome.late,
+                "revision_before": record.ledger.revision,
                 "revision": ledger.revision,
-                **told,
-                **self._context,
+                "events": [one.id for one in events],
+                "alerts": [one.id for one in alerts],
+                "shard": self._around.shard,
+                **why,
+                **self._around.context,
             }
         )
-        self._size += len(line)
-        self._audit_lines.append(line)
-        self._records[arrival.room_sid] = record._replace(
-            ledger=ledger._replace(audit_records=number, audit_head=digest)
-        )
+        ledger = ledger._replace(audit_records=number, audit_head=digest)
+        return _Concluded(Record(facts=outcome.facts, ledger=ledger), events, alerts, line)
 
-    def _entries(self, published: list[CloudEvent]) -> list[list[str | bytes]]:
-        self._size += sum(len(one.data) for one in published)
-        return [one.fields() for one in published]
+    def _add(self, arrival: Arrival, concluded: _Concluded) -> None:
+        self._records[arrival.room_sid] = concluded.record
+        self._touched.add(arrival.room_sid)
+        self._events += [one.fields() for one in concluded.events]
+        self._alerts += [one.fields() for one in concluded.alerts]
+        self._audit_lines.append(concluded.audit_line)
+        self._size += len(concluded.audit_line) + sum(len(one.data) for one in concluded.events)
+
+
+def _account_of(arrival: Arrival) -> str:
+    """Return the AccountSid that a callback tells, as far as it tells one."""
+    told = arrival.deposit.params.get("AccountSid", "") if arrival.deposit else ""
+    try:
+        return parse_sid("AC")(told)
+    except ValueError:
+        return ""

@@ -1,7 +1,8 @@
 """The drain of one shard: take the lease, digest batches until the inbox is empty, commit each.
 
 Effects happen exactly once whatever dies when: the inbox keeps every callback until the commit that
-holds all that came of it removes it, and no commit is made twice.
+holds all that came of it removes it, and no commit is sent twice. The audit lines are committed as
+well and kept until they are written, by this worker or by the next that takes the shard.
 """
 
 from __future__ import annotations
@@ -12,15 +13,19 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import structlog
+from redis import RedisError
 
-from schemas.errors import CommitUnknownError, LeaseLostError, UnknownVersionError
+from schemas.errors import AuditOutputError, LeaseLostError
 from schemas.logs import Lines
-from workers.digest import Digester, read_entries
+from workers.arrivals import pseudo_room, read_entries
+from workers.digest import Circumstances, Digester
 from workers.room.bounds import Bounds
-from workers.store import Batch, Entry, Hold, Store
+from workers.store import LEASE_MS, Entry, Hold, Store
 
 # A drain gives way after this long, so that no shard starves while others have a flood.
 SLICE_SECONDS = 1.0
+# Digesting may take this much of the lease; the rest is for the commit.
+_DIGEST_SECONDS = LEASE_MS / 1000 / 3
 
 log = structlog.get_logger()
 
@@ -54,59 +59,73 @@ class Drain:
     def drain(self, shard: int, context: Mapping[str, Any]) -> Drained:
         """Drain a shard for one slice; nothing is done where another worker is at it.
 
+        Whatever is raised, the shard was given back, the inbox keeps what was not committed, and
+        the sweep has it taken up again.
+
         Args:
             shard: which one.
             context: what the audit records say of the circumstances (task, worker).
 
         Raises:
-            RedisError: Redis did not answer; the lease expires by itself, the inbox keeps the rest.
-            LeaseLostError: the shard is another worker's by now; the last batch was not committed.
-            UnknownVersionError: the shard holds what only a newer worker can read; it was given
-                back untouched.
+            RedisError: Redis did not answer.
+            LeaseLostError: the shard is another worker's by now.
+            AuditOutputError: nobody takes the audit lines.
+            UnknownVersionError: the shard holds what only a newer worker can read.
+            UnreadableRecordError: the record of the shard's pseudo-room is damaged.
         """
         taken = self._store.take(shard, secrets.token_hex(8))
         if taken is None:
             return Drained(0, handed_on=False)
-        hold, entries = taken
-        context = {"shard": shard, **context}
+        try:
+            if taken.audit_lines:
+                log.warning("audit_lines_found", shard=shard)
+                self._write(taken.audit_lines)
+            around = Circumstances(shard, context, self._bounds, self._now)
+            return self._slice(taken.hold, taken.entries, around)
+        except LeaseLostError:
+            raise
+        except Exception:
+            self._give_back(taken.hold)
+            raise
+
+    def _slice(self, hold: Hold, entries: list[Entry], around: Circumstances) -> Drained:
         deadline = time.monotonic() + self._slice_seconds
         callbacks = 0
         while True:
             while entries:
-                hold, count = self._digest(hold, entries, context)
+                hold, count = self._batch(hold, entries, around)
                 callbacks += count
                 if time.monotonic() > deadline:
-                    released = self._store.release(hold, hand_on=True)
+                    released = self._store.release(hold, hand_on=True, audited=True)
                     return Drained(callbacks, handed_on=released == "handed-on")
                 entries = self._store.read(hold)
-            if self._store.release(hold, hand_on=False) != "waiting":
+            if self._store.release(hold, hand_on=False, audited=True) != "waiting":
                 return Drained(callbacks, handed_on=False)
             entries = self._store.read(hold)
 
-    def _digest(
-        self, hold: Hold, entries: list[Entry], context: Mapping[str, Any]
-    ) -> tuple[Hold, int]:
+    def _batch(self, hold: Hold, entries: list[Entry], around: Circumstances) -> tuple[Hold, int]:
+        until = time.monotonic() + _DIGEST_SECONDS
         arrivals = read_entries(hold.shard, entries)
-        stored = self._store.load(hold, dict.fromkeys(one.room_sid for one in arrivals))
-        try:
-            digester = Digester(stored, self._bounds, context, self._now)
-        except UnknownVersionError:
-            self._store.release(hold, hand_on=True)
-            raise
-        digested = digester.digest(arrivals)
-        hold = self._commit(hold, digested.batch)
-        self._audit.write(b"".join(digested.audit_lines))
-        return hold, len(digested.audit_lines)
+        rooms = dict.fromkeys((pseudo_room(hold.shard), *(one.room_sid for one in arrivals)))
+        digester = Digester(self._store.load(hold, rooms), around)
+        batch, count = digester.digest(arrivals, until=until)
+        hold = self._store.commit(hold, batch)
+        self._write(batch.audit_lines)
+        return hold, count
 
-    def _commit(self, hold: Hold, batch: Batch) -> Hold:
+    def _write(self, audit_lines: bytes) -> None:
         try:
-            return self._store.commit(hold, batch)
-        except CommitUnknownError:
-            # It may still be on its way, so it is never sent again. Without the lease it can take
-            # no effect any more, so after the release what the look-up finds is final.
-            self._store.release(hold, hand_on=True)
-            committed = self._store.committed(hold)
-            log.warning("commit_looked_up", shard=hold.shard, committed=committed)
-            if not committed:
-                raise LeaseLostError from None
-            return hold._replace(token=hold.next_token)
+            self._audit.write(audit_lines)
+        except OSError as error:
+            raise AuditOutputError(f"{AuditOutputError.__doc__} {error}.") from error
+
+    def _give_back(self, hold: Hold) -> None:
+        """Let the shard go, so that the next need not wait for the lease to run out.
+
+        Without the lease, a commit that is still on its way can take no effect any more. Its audit
+        lines, if it has taken effect before, stay for whoever comes next.
+        """
+        try:
+            self._store.release(hold, hand_on=True, audited=False)
+        except RedisError as error:
+            log.warning("shard_not_given_back", shard=hold.shard, error=type(error).__name__)

@@ -26,7 +26,7 @@ def callback_from(params: Mapping[str, str], arrived: int) -> Callback:
     Raises:
         IndigestibleError: these are not the parameters of a callback that passed the door.
     """
-    said = callbacks.read(params)
+    said, strange = callbacks.read(params)
     return Callback(
         event=said["event"],
         account_sid=said["account_sid"],
@@ -35,12 +35,5 @@ def callback_from(params: Mapping[str, str], arrived: int) -> Callback:
         sequence=said.get("sequence_number", -1),
         id=sha256(_canonical(params)).digest()[:_ID_BYTES],
         said=said,
-        strange=strange_parameters(params),
+        strange=strange,
     )
-
-
-def strange_parameters(params: Mapping[str, str]) -> dict[str, str]:
-    """Pick what there is to report: the unknown parameters, or all of an unknown event."""
-    if params[callbacks.EVENT] not in callbacks.SCHEMAS:
-        return dict(params)
-    return {name: value for name, value in params.items() if name not in callbacks.PARAMETERS}

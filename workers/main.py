@@ -19,8 +19,8 @@ from schemas.settings import Settings
 from workers.app import create_app
 
 # A worker waits this long for any answer: longer than Redis takes for a large batch, shorter than
-# anybody would wait for a shard.
-_TIMEOUT_SECONDS = 5.0
+# the lease, so that a shard is not another worker's before this one has given up.
+_TIMEOUT_SECONDS = 2.0
 _RETRY_SECONDS = 0.5
 _SAY_SECONDS = 10.0
 
@@ -48,7 +48,10 @@ def beat(settings: Settings) -> None:
 
 
 def _log_as(process: str) -> Lines:
-    lines = Lines(1)
+    # Celery prints a sentence of its own here and there; on standard output it would fall between
+    # the audit lines, or into one.
+    lines = Lines(os.dup(1))
+    os.dup2(2, 1)
     configure_logs(lines, process)
     # A line a wake-up, received and succeeded, would drown the audit.
     for chatty in ("celery.worker.strategy", "celery.app.trace", "celery.beat"):

@@ -14,6 +14,7 @@ def publish_event(
 ) -> tuple[Ledger, CloudEvent]:
     """Make a derived event out of a change of belief, the next one of its room."""
     revision = ledger.revision + 1
+    ledger, event = _as_published(ledger, event)
     published = _cloud_event(
         facts,
         event,
@@ -22,6 +23,17 @@ def publish_event(
         extensions={"roomrevision": str(revision), "late": "true" if late else "false"},
     )
     return ledger._replace(revision=revision, last_event_id=published.id), published
+
+
+def _as_published(ledger: Ledger, event: Event) -> tuple[Ledger, Event]:
+    """Have a retraction carry the data of the eviction that it withdraws, as it was published."""
+    if event.kind == "participant.evicted":
+        return ledger._replace(evictions=ledger.evictions | {event.subject: event.data}), event
+    if event.kind == "participant.eviction-retracted":
+        rest = dict(ledger.evictions)
+        event = event._replace(data=rest.pop(event.subject, event.data))
+        return ledger._replace(evictions=rest), event
+    return ledger, event
 
 
 def publish_alert(ledger: Ledger, facts: Facts, alert: Event) -> tuple[Ledger, CloudEvent]:

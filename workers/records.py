@@ -6,11 +6,11 @@ ids that the next ones build on, the head of the audit chain. Both are committed
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
-from schemas.errors import UnknownVersionError
+from schemas.errors import UnknownVersionError, UnreadableRecordError
 from workers.room.facts import NOTHING, Facts
 
 # Raised when facts change their form; a worker hands back what a newer one has written.
@@ -26,6 +26,9 @@ class Ledger(NamedTuple):
     last_alert_id: str = ""
     audit_records: int = 0
     audit_head: str = ""
+    # The data of each eviction as it was published, by the SID of the evicted: should it have to be
+    # retracted, its remarks may have been refined since.
+    evictions: dict[str, dict[str, Any]] = {}  # noqa: RUF012  # never changed in place
 
 
 class Record(NamedTuple):
@@ -54,12 +57,16 @@ def decode(stored: bytes | None) -> Record:
 
     Raises:
         UnknownVersionError: a newer Rollcall wrote it.
+        UnreadableRecordError: nobody's code wrote it, or it was damaged since.
     """
     if stored is None:
         return NEW
-    version = _decode_version(stored)[0]
-    if version != VERSION:
-        raise UnknownVersionError(
-            f"A room's record has version {version}; this worker knows {VERSION}."
-        )
-    return _decode(stored)
+    try:
+        version = _decode_version(stored)[0]
+        if version == VERSION:
+            return _decode(stored)
+    except msgspec.DecodeError as error:
+        raise UnreadableRecordError(f"A room's record cannot be read: {error}.") from error
+    raise UnknownVersionError(
+        f"A room's record has version {version}; this worker knows {VERSION}."
+    )

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from typing import Any, Literal, NamedTuple, cast
 
-from redis import Redis, RedisError, ResponseError
+import structlog
+from redis import Redis, ResponseError
 
-from schemas.errors import CommitUnknownError, LeaseLostError
+from schemas.errors import LeaseLostError
 from schemas.keys import WAKE_MS, Keyspace
 
 # Long enough for any batch, short enough that a dead worker's shard is taken over soon. Each commit
@@ -20,6 +21,11 @@ from schemas.keys import WAKE_MS, Keyspace
 LEASE_MS = 3_000
 # A batch blocks Redis while it commits: 5,000 callbacks did so for 50 ms.
 BATCH_CALLBACKS = 256
+# The dead are for a person to look at. Each has a line in the audit as well, so that what is
+# trimmed away is not lost.
+DEAD_MAXLEN = 10_000
+
+log = structlog.get_logger()
 
 Entry = tuple[bytes, dict[bytes, bytes]]
 Released = Literal["released", "handed-on", "waiting", "lost"]
@@ -41,11 +47,22 @@ class Hold(NamedTuple):
         return f"{number + 1}:{self.nonce}"
 
 
+class Taken(NamedTuple):
+    """What taking a shard gives."""
+
+    hold: Hold
+    entries: list[Entry]
+    # The lines of the last commit, where its holder may have died before it wrote them.
+    audit_lines: bytes
+
+
 class Batch(NamedTuple):
     """What one commit writes, and up to which inbox entry it removes."""
 
     last_id: bytes
     rooms: dict[str, bytes]
+    # Kept with the commit until they are known to be written.
+    audit_lines: bytes
     # Stream entries: names and values in turn.
     events: Sequence[Sequence[str | bytes]]
     alerts: Sequence[Sequence[str | bytes]]
@@ -64,17 +81,18 @@ class Store:
         self._commit = redis.register_script(_script("commit"))
         self._release = redis.register_script(_script("release"))
 
-    def take(self, shard: int, nonce: str) -> tuple[Hold, list[Entry]] | None:
+    def take(self, shard: int, nonce: str) -> Taken | None:
         """Take a shard's lease and read its first batch; None where another worker holds it."""
         keys = self._shards[shard]
         taken = self._take(
-            [keys.lease, keys.wake, keys.commit, keys.inbox], [nonce, LEASE_MS, BATCH_CALLBACKS]
+            [keys.lease, keys.wake, keys.commit, keys.inbox, keys.audit],
+            [nonce, LEASE_MS, BATCH_CALLBACKS],
         )
         if taken is None:
             return None
-        token, raw = taken
+        token, raw, audit_lines = taken
         entries = [(id_, dict(zip(flat[::2], flat[1::2], strict=True))) for id_, flat in raw]
-        return Hold(shard, nonce, token.decode()), entries
+        return Taken(Hold(shard, nonce, token.decode()), entries, audit_lines)
 
     def read(self, hold: Hold) -> list[Entry]:
         """Read the next batch of an inbox, oldest first."""
@@ -98,54 +116,59 @@ class Store:
 
         Raises:
             LeaseLostError: nothing was committed, the shard is another's by now.
-            CommitUnknownError: no answer came; `committed` tells what happened.
+            RedisError: no answer came, and the commit may have taken effect or not. It must not be
+                sent again: whoever takes the shard next finds out from what is there.
         """
         keys = self._shards[hold.shard]
         names = [keys.lease, keys.commit, keys.inbox]
-        names += [self._keys.events, self._keys.alerts, self._keys.dead]
+        names += [self._keys.events, self._keys.alerts, self._keys.dead, keys.audit]
         names += [keys.room(sid) for sid in batch.rooms]
         values: list[Any] = [hold.nonce, hold.token, hold.next_token, LEASE_MS]
-        values += [_after(batch.last_id), self._maxlen]
-        values += [len(batch.events), len(batch.alerts), len(batch.dead)]
+        values += [_after(batch.last_id), batch.audit_lines]
+        values += [len(batch.events), self._maxlen, len(batch.alerts), self._maxlen]
+        values += [len(batch.dead), DEAD_MAXLEN]
         values += batch.rooms.values()
         for entry in (*batch.events, *batch.alerts, *batch.dead):
             values += [len(entry), *entry]
-        try:
-            done = self._commit(names, values)
-        except ResponseError:
-            # Redis answered, and refused before the first write.
-            raise
-        except RedisError as error:
-            raise CommitUnknownError from error
-        if done != 1:
+        if self._commit(names, values) != 1:
             raise LeaseLostError
         return hold._replace(token=hold.next_token)
 
-    def committed(self, hold: Hold) -> bool:
-        """Tell whether the commit that this hold last tried has taken effect."""
-        token = self._redis.get(self._shards[hold.shard].commit)
-        return token == hold.next_token.encode()
+    def release(self, hold: Hold, *, hand_on: bool, audited: bool) -> Released:
+        """Give the lease back if the inbox is empty; with `hand_on` in any case.
 
-    def release(self, hold: Hold, *, hand_on: bool) -> Released:
-        """Give the lease back if the inbox is empty; with `hand_on` in any case."""
+        Args:
+            hold: which.
+            hand_on: also when callbacks are waiting; the caller then sends a wake-up.
+            audited: whether the lines of the last commit are known to be written.
+        """
         keys = self._shards[hold.shard]
         answer = self._release(
-            [keys.lease, keys.wake, keys.inbox], [hold.nonce, int(hand_on), WAKE_MS]
+            [keys.lease, keys.wake, keys.inbox, keys.audit],
+            [hold.nonce, int(hand_on), int(audited), WAKE_MS],
         )
         return cast("Released", answer.decode())
 
     def waiting(self) -> list[int]:
-        """List the shards that have callbacks in their inbox and nobody at work on them."""
+        """List the shards that have callbacks or audit lines waiting and nobody at work on them."""
         with self._redis.pipeline(transaction=False) as pipeline:
             for keys in self._shards:
-                pipeline.xlen(keys.inbox)
                 pipeline.exists(keys.lease)
-            answers = pipeline.execute()
-        return [
-            shard
-            for shard, (length, held) in enumerate(zip(answers[::2], answers[1::2], strict=True))
-            if length and not held
-        ]
+                pipeline.exists(keys.audit)
+                pipeline.xlen(keys.inbox)
+            answers = pipeline.execute(raise_on_error=False)
+        shards = zip(answers[::3], answers[1::3], answers[2::3], strict=True)
+        return [shard for shard, of in enumerate(shards) if self._is_waiting(shard, *of)]
+
+    def _is_waiting(self, shard: int, held: Any, audit: Any, length: Any) -> bool:
+        for answer in (held, audit, length):
+            if isinstance(answer, ResponseError):
+                # One shard's trouble must not hide the others.
+                log.error("shard_not_looked_at", shard=shard, error=str(answer))
+                return False
+            if isinstance(answer, Exception):
+                raise answer
+        return not held and bool(audit or length)
 
 
 def _after(entry_id: bytes) -> bytes:

@@ -11,8 +11,6 @@ import threading
 from collections.abc import Callable
 
 import structlog
-from kombu.exceptions import OperationalError
-from redis import RedisError
 
 from schemas.wakeups import SWEEP_SECONDS
 from workers.store import Store
@@ -25,7 +23,6 @@ def sweep(store: Store, wake: Callable[[int], None]) -> list[int]:
 
     Raises:
         RedisError: the store did not answer.
-        OperationalError: the broker did not take a wake-up.
     """
     waiting = store.waiting()
     for shard in waiting:
@@ -54,9 +51,10 @@ class Sweeper:
         while not self._stopping.wait(SWEEP_SECONDS):
             try:
                 sweep(self._store, self._wake)
-            except (RedisError, OperationalError) as error:
+            except Exception as error:
+                # Whatever it is: a thread that ended here would be missed by nobody.
                 if not failing:
-                    log.warning("sweep_failing", error=type(error).__name__)
+                    log.warning("sweep_failing", error=type(error).__name__, exc_info=True)
                 failing = True
             else:
                 if failing:

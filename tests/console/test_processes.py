@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from console.processes import ChildEndedError, Children
+from console.processes import Children
+from schemas.errors import ChildEndedError
 
 BOUND = 10.0
 LOOK = 0.01

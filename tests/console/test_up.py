@@ -10,12 +10,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
+
+from console.embedded import EmbeddedRedis
+from schemas.settings import Settings
 
 ROLLCALL = Path(sys.executable).with_name("rollcall")
 # An idle machine needs 3 s to be ready and 5 s for the demo.
@@ -119,7 +122,7 @@ def test_the_demo_shows_everything_and_ctrl_c_leaves_nothing(
             "TWILIO_AUTH_TOKEN is not set",
             str(tmp_path / "state" / "rollcall" / "redis"),
             str(tmp_path / "state" / "rollcall" / "logs"),
-            "redis-cli -u redis://127.0.0.1:",
+            f"cat {tmp_path / 'state' / 'rollcall' / 'redis' / 'url'}",
             "Ready.",
             "Room 1   opened",
             "joined  (inferred",
@@ -193,9 +196,9 @@ def test_everything_ends_when_it_is_killed_itself(environment: dict[str, str]) -
 
 def test_events_shows_what_an_earlier_run_has_kept(environment: dict[str, str]) -> None:
     with running("up", "--demo", environment=environment) as up:
-        up.wait_for("redis-cli -u ", "The demo is over")
-        url = up.said.partition("redis-cli -u ")[2].split()[0]
-        elsewhere = environment | {"REDIS_URL": url}
+        up.wait_for("The demo is over")
+        folder = Path(environment["XDG_STATE_HOME"]) / "rollcall" / "redis"
+        elsewhere = environment | {"REDIS_URL": (folder / "url").read_text()}
         with running("events", "--all", environment=elsewhere) as events:
             events.wait_for("left after 184 s", "ALERT resolved")
             events.process.send_signal(signal.SIGINT)
@@ -214,7 +217,9 @@ def test_a_port_in_use_is_one_sentence(environment: dict[str, str]) -> None:
         taken.listen()
         done = run("up", environment=environment)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"rollcall: PORT: {environment['PORT']} is in use; ")
+    assert done.stderr.startswith(
+        f"rollcall: PORT: {environment['PORT']} is in use by another process; "
+    )
     assert done.stderr.count("\n") == 1
 
 
@@ -245,3 +250,165 @@ def test_web_refuses_to_start_without_a_token(environment: dict[str, str]) -> No
     assert done.returncode == 2
     assert done.stderr.startswith("rollcall: TWILIO_AUTH_TOKEN")
     assert done.stderr.count("\n") == 1
+
+
+def test_nothing_that_it_starts_shows_the_password_in_its_arguments(
+    environment: dict[str, str],
+) -> None:
+    with running("up", environment=environment) as up:
+        up.wait_for("Ready.")
+        folder = Path(environment["XDG_STATE_HOME"]) / "rollcall" / "redis"
+        password = (folder / "password").read_text()
+        assert f":{password}@" in (folder / "url").read_text()
+        family = up.family()
+        assert len(family) >= 4
+        assert not any(password in one for process in family for one in process.cmdline())
+        assert password not in up.said
+        up.process.send_signal(signal.SIGINT)
+        assert up.wait() == 0
+        assert not (folder / "url").exists()
+        assert not (folder / "password").exists()
+
+
+@pytest.mark.parametrize("module", ["click", "schemas.settings", "celery", "console.up"])
+def test_ctrl_c_while_it_is_still_loading_makes_no_traceback(
+    environment: dict[str, str], module: str
+) -> None:
+    # Tells of every module as soon as it is imported.
+    environment["PYTHONPROFILEIMPORTTIME"] = "1"
+    with running("up", environment=environment) as up:
+        up.wait_for(f" {module}\n")
+        up.process.send_signal(signal.SIGINT)
+        code = up.wait()
+    assert "Traceback" not in up.said
+    # The signal's own way to end it, or the orderly one where `up` has taken over.
+    assert code == -signal.SIGINT or (code == 0 and up.said.endswith("Stopped.\n"))
+
+
+HANGING = """\
+#!/bin/sh
+if [ "$1" = --version ]; then echo "Redis server v=7.2.0"; exit; fi
+exec sleep 300
+"""
+
+
+def test_ctrl_c_is_heard_while_the_embedded_redis_hangs(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    server = tmp_path / "bin" / "redis-server"
+    server.parent.mkdir()
+    server.write_text(HANGING)
+    server.chmod(0o755)
+    environment["PATH"] = f"{server.parent}{os.pathsep}{environment['PATH']}"
+    with running("up", environment=environment) as up:
+        deadline = time.monotonic() + BOUND
+        while not any("sleep" in child.cmdline() for child in up.family()):
+            assert time.monotonic() < deadline, up.said
+            time.sleep(0.01)
+        family = up.family()
+        began = time.monotonic()
+        up.process.send_signal(signal.SIGINT)
+        assert up.wait() == 0
+        assert time.monotonic() - began < 5
+        assert up.said.endswith("Stopped.\n")
+    assert_nothing_left(family, environment)
+
+
+def _file_in_its_place(tmp_path: Path) -> Path:
+    (tmp_path / "state").write_text("")
+    return tmp_path / "state"
+
+
+def _file_further_down(tmp_path: Path) -> Path:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "rollcall").mkdir()
+    (tmp_path / "state" / "rollcall" / "logs").write_text("")
+    return tmp_path / "state"
+
+
+def _folder_in_the_place_of_a_log(tmp_path: Path) -> Path:
+    (tmp_path / "state" / "rollcall" / "logs" / "worker.log").mkdir(parents=True)
+    return tmp_path / "state"
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        lambda _: Path("/proc/x"),
+        _file_in_its_place,
+        _file_further_down,
+        _folder_in_the_place_of_a_log,
+    ],
+    ids=["proc", "file", "file-further-down", "log"],
+)
+def test_a_state_folder_that_cannot_be_used_is_one_sentence(
+    environment: dict[str, str], tmp_path: Path, state: Callable[[Path], Path]
+) -> None:
+    environment["XDG_STATE_HOME"] = str(state(tmp_path))
+    done = run("up", environment=environment)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"rollcall: {environment['XDG_STATE_HOME']}/rollcall/")
+    assert "set XDG_STATE_HOME" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("scheme", ["redis", "amqp"])
+@pytest.mark.parametrize("hangs", [False, True], ids=["refuses", "hangs"])
+def test_a_broker_that_does_not_answer_is_one_sentence_at_once_without_the_password(
+    environment: dict[str, str], settings: Settings, scheme: str, *, hangs: bool
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        where = f"127.0.0.1:{silent.getsockname()[1] if hangs else 1}/0"
+        environment |= {
+            "REDIS_URL": settings.redis_url,
+            "CELERY_BROKER_URL": f"{scheme}://me:hidden@{where}",
+        }
+        began = time.monotonic()
+        done = run("up", environment=environment)
+        # 3 s, and the start of Python on a slow machine; it was 30 s.
+        assert time.monotonic() - began < 15
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        f"rollcall: CELERY_BROKER_URL: {scheme}://{where} does not answer"
+    )
+    assert done.stderr.count("\n") == 1
+    assert "hidden" not in done.stdout + done.stderr
+
+
+def test_of_two_that_are_started_together_on_one_port_one_comes_up(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    other = environment | {"XDG_STATE_HOME": str(tmp_path / "other")}
+    with (
+        running("up", environment=environment) as one,
+        running("up", environment=other) as two,
+    ):
+        deadline = time.monotonic() + BOUND
+        while one.process.poll() is None and two.process.poll() is None:
+            assert time.monotonic() < deadline, one.said + two.said
+            time.sleep(0.05)
+        refused, up = (two, one) if one.process.poll() is None else (one, two)
+        assert refused.wait() == 1
+        assert f"rollcall: PORT: {environment['PORT']} is in use by another process" in refused.said
+        up.wait_for("Ready.")
+        up.process.send_signal(signal.SIGINT)
+        assert up.wait() == 0
+
+
+def test_the_demo_says_so_before_it_plays_into_streams_that_may_be_real(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    theirs = EmbeddedRedis(tmp_path / "theirs")
+    theirs.start()
+    try:
+        with running("up", "--demo", environment=environment | {"REDIS_URL": theirs.url}) as up:
+            up.wait_for("Room 1   opened")
+            told, played, _ = up.said.partition("Playing ")
+            assert "The demo plays invented rooms" in told
+            assert "REDIS_URL" in told.partition("The demo plays invented rooms")[2]
+            assert played
+            assert theirs.url not in up.said
+            up.process.send_signal(signal.SIGINT)
+            assert up.wait() == 0
+    finally:
+        theirs.stop()

@@ -14,8 +14,8 @@ import pytest
 import yaml
 from redis import Redis
 
+from console.commands import rollcall
 from console.embedded import find_server, free_port
-from console.main import rollcall
 from schemas.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent

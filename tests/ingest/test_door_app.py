@@ -170,7 +170,7 @@ def test_the_process_takes_callbacks_wakes_workers_and_ends_when_told(
     assert web.ask("POST", "/callbacks", b"a=1") == 403
     assert web.ask("POST", "//callbacks", b"a=1") == 404
     # A body that tells no length.
-    assert web.ask("POST", "/callbacks", iter([b"x" * 1000] * 70)) == 413
+    assert web.ask("POST", "/callbacks", iter([b"x" * 1000] * 70), headers) == 413
     eventually(lambda: redis.llen("rollcall:wakeups") > 0)
 
     # An idle connection does not keep it.

@@ -95,6 +95,7 @@ def test_a_chunked_body_is_bounded_too(client: FlaskClient) -> None:
     answer = client.post(
         "/callbacks",
         content_type=FORM,
+        headers={"X-Twilio-Signature": "anything"},
         environ_overrides={"wsgi.input": stream, "wsgi.input_terminated": True},
     )
     assert told(answer) == (413, "too-large")
@@ -254,8 +255,34 @@ def test_a_refusal_is_logged_in_one_line_that_says_why(
             "log_level": "warning",
             "reason": "signature-mismatch",
             "status": 403,
+            "judged_url": "https://rollcall.example/callbacks",
         }
     ]
+
+
+def test_a_loss_is_logged_with_what_it_was_of(twilio: Any, log: list[Any]) -> None:
+    sid = "RM" + "1" * 32
+    twilio.post(f"StatusCallbackEvent=room-ended&RoomSid={sid}&Timestamp=noon&AccountSid=x")
+    (line,) = log
+    assert (line["reason"], line["StatusCallbackEvent"], line["RoomSid"], line["Timestamp"]) == (
+        "malformed",
+        "room-ended",
+        sid,
+        "noon",
+    )
+
+
+def test_without_a_signature_the_body_is_not_waited_for(client: FlaskClient) -> None:
+    class Slow(io.RawIOBase):
+        def readinto(self, _buffer: Any) -> int:
+            raise AssertionError("the body was read")
+
+    answer = client.post(
+        "/callbacks",
+        content_type=FORM,
+        environ_overrides={"wsgi.input": Slow(), "CONTENT_LENGTH": "10"},
+    )
+    assert told(answer) == (403, "signature-missing")
 
 
 def test_no_answer_and_no_line_holds_a_token_a_signature_or_an_identity(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from itertools import permutations
 
+import pytest
 from rooms import (
     BOUNDS,
     CAMERA,
@@ -24,6 +26,9 @@ from strategies import ACCOUNT, ROOM, sid
 
 from workers.intake import callback_from
 from workers.room.conclude import conclude
+from workers.room.diff import Event
+from workers.room.fold import fold
+from workers.room.view import View, view
 
 
 def test_a_late_disconnect_does_not_remove_a_rejoined_participant() -> None:
@@ -251,3 +256,128 @@ def test_hearing_only_a_sequence_number_is_news_and_hearing_it_again_is_not() ->
     assert outcome.facts.sequences == ((3, 3), (5, 5))
     again_outcome = conclude(outcome.facts, callback_from(again, 0), BOUNDS)
     assert again_outcome.verdict == "duplicate"
+
+
+def test_every_unknown_event_is_passed_on_even_when_two_have_the_same_parameters() -> None:
+    one = callback("room-painted", 0, Colour="red")
+    two = callback("room-painted", 0, Colour="blue")
+    events, _ = concluded([one, two, one])
+    assert [event.data["params"]["Colour"] for event in events] == ["red", "blue"]
+
+
+def test_each_set_of_unknown_parameters_is_reported_once_an_event_in_whatever_order() -> None:
+    mood, brand = {"Mood": "fine"}, {"Brand": "new"}
+    events, _ = concluded(
+        [
+            connected(PHONE, 0) | mood | brand,
+            connected(PHONE, 1) | brand | mood,
+            connected(PHONE, 2) | brand,
+            disconnected(PHONE, 3) | brand,
+        ]
+    )
+    reports = [event.data for event in events if event.kind == "callback.unrecognised"]
+    assert [(report["event"], set(report["params"])) for report in reports] == [
+        ("participant-connected", {"Mood", "Brand"}),
+        ("participant-connected", {"Brand"}),
+        ("participant-disconnected", {"Brand"}),
+    ]
+    assert all(report["known_event"] for report in reports)
+
+
+def test_an_unknown_parameter_of_a_recording_is_reported_beside_it() -> None:
+    history = [callback("recording-started", 0, **RECORDING, Mood="fine")]
+    assert heard(history) == [
+        ("recording.started", sid("RT", 1)),
+        ("callback.unrecognised", ROOM),
+    ]
+
+
+def test_what_a_composition_does_not_tell_is_not_in_its_event() -> None:
+    events, _ = concluded([callback("composition-started", 0, CompositionSid=sid("CJ", 1))])
+    assert events[0].data.keys() == {"room_sid", "room_name", "composition_sid"}
+
+
+def test_a_room_has_the_name_told_last_by_event_time_in_every_event() -> None:
+    new = connected(PHONE, 60_000) | {"RoomName": "New"}
+    old = callback("recording-started", 0, **RECORDING) | {"RoomName": "Old"}
+    events, _ = concluded([new, old])
+    assert {event.data["room_name"] for event in events} == {"New"}
+
+
+UNDATED = {
+    "AccountSid": ACCOUNT,
+    "RoomSid": ROOM,
+    "RoomName": "Elsewhere",
+    "StatusCallbackEvent": "room-painted",
+}
+
+
+def test_the_arrival_of_an_undated_event_is_no_time_to_conclude_from() -> None:
+    facts = facts_of([connected(PHONE, 0)])
+    for arrived in (0, facts.latest * 2):
+        outcome = conclude(facts, callback_from(UNDATED, arrived), BOUNDS)
+        assert (outcome.verdict, outcome.late) == ("unrecognised", False)
+        assert (outcome.facts.latest, outcome.facts.name) == (facts.latest, facts.name)
+        assert [event.at for event in outcome.events] == [arrived]
+        again = conclude(outcome.facts, callback_from(UNDATED, arrived + 1), BOUNDS)
+        assert (again.verdict, again.events) == ("duplicate", [])
+        assert again.facts is outcome.facts
+
+
+def test_a_callback_exactly_five_seconds_behind_is_not_late_and_a_microsecond_more_is() -> None:
+    facts = facts_of([connected(LAPTOP, 10_000)])
+    for decimals, late in (("5.000000", False), ("4.999999", True)):
+        told = connected(PHONE, 0) | {"Timestamp": f"2023-08-14T20:00:0{decimals}Z"}
+        assert conclude(facts, callback_from(told, 0), BOUNDS).late is late
+
+
+def test_a_session_starts_with_its_connect_callback_even_when_a_track_came_a_moment_before() -> (
+    None
+):
+    # As recorded: a track was added 1 ms before its own participant connected.
+    told = [track("added", PHONE, 0), connected(PHONE, 1), disconnected(PHONE, 2_000)]
+    for history in permutations(told):
+        session = facts_of(history).sessions[PHONE]
+        assert session.connected
+        assert session.start == session.connected.at == session.first.at + 1_000
+        (left,) = [e for e in concluded(history)[0] if e.kind == "participant.left"]
+        believed = view(facts_of(history), BOUNDS).sessions[PHONE]
+        assert (believed.duration_seconds, believed.inferred) == (1, False)
+        assert left.subject == PHONE
+
+
+def test_a_room_starts_with_its_room_created_even_when_something_came_before() -> None:
+    for history in permutations([track("added", PHONE, 0), created(1_000), ended(61_500)]):
+        believed = view(facts_of(history), BOUNDS).room
+        assert believed
+        assert (believed.duration_seconds, believed.inferred) == (60, False)
+
+
+def test_a_room_that_was_heard_of_late_starts_as_its_duration_tells() -> None:
+    for history in permutations([connected(PHONE, 50_000), ended(61_500, duration=60)]):
+        facts = facts_of(history)
+        assert facts.ended
+        assert facts.start == facts.ended.at - 60_000_000
+
+
+def test_folding_mute_and_unmute_gives_the_view() -> None:
+    story = [
+        track("added", PHONE, 0),
+        track("disabled", PHONE, 10),
+        track("enabled", PHONE, 20),
+        track("disabled", PHONE, 30),
+        disconnected(PHONE, 40),
+        ended(50),
+    ]
+    for length in range(len(story) + 1):
+        events, _ = concluded(story[:length])
+        assert reduce(fold, events, View()) == view(facts_of(story[:length]), BOUNDS)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["room.painted", "track.painted", "participant.painted", "identity.arrived", "opened", "room."],
+)
+def test_a_kind_of_event_that_is_not_known_is_not_folded(kind: str) -> None:
+    with pytest.raises(ValueError, match="not a derived event"):
+        fold(View(), Event(kind, ROOM, 0, {"participant_sid": PHONE, "survivor_sid": PHONE}))

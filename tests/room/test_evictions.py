@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from itertools import permutations
 
 import pytest
@@ -19,7 +20,10 @@ from rooms import (
     facts_of,
     track,
 )
+from strategies import ROOM, sid
 
+from workers.intake import callback_from
+from workers.room.bounds import Bounds
 from workers.room.view import view
 
 TEN_MINUTES = 600_000
@@ -231,3 +235,123 @@ def test_what_is_learned_after_the_end_raises_nothing() -> None:
     events, alerts = concluded([ended(TEN_MINUTES), *TAKEOVER])
     assert alerts == []
     assert ("participant.evicted", PHONE) in [(event.kind, event.subject) for event in events]
+
+
+@pytest.mark.parametrize(
+    ("end", "evicted"),
+    [("58.999999", True), ("59.000000", False), ("61.000000", False), ("61.000001", True)],
+)
+def test_the_rooms_end_is_the_cause_within_exactly_a_second(end: str, *, evicted: bool) -> None:
+    room_end = ended(0) | {"Timestamp": f"2023-08-14T20:0{int(end[:2]) // 60}:{_second(end)}Z"}
+    history = [connected(PHONE, 0), connected(LAPTOP, 60_000), disconnected(PHONE, 60_000)]
+    assert survivors([*history, room_end]) == ({PHONE: LAPTOP} if evicted else {})
+
+
+def _second(text: str) -> str:
+    return f"{float(text) % 60:09.6f}"
+
+
+@pytest.mark.parametrize(("second", "severity"), [("00.300000", "warning"), ("00.300001", "info")])
+def test_ten_minutes_between_two_evictions_are_exact(second: str, severity: str) -> None:
+    end = disconnected(LAPTOP, 0) | {"Timestamp": f"2023-08-14T20:11:{second}Z"}
+    _, alerts = concluded([*TAKEOVER, connected(TABLET, 660_300), end])
+    assert alerts[-1].data["severity"] == severity
+
+
+def test_an_alert_that_is_raised_already_is_raised_no_more_when_its_count_falls() -> None:
+    # The laptop was evicted by the tablet, until it turns out to have left long before it.
+    history = [*TAKEOVER, connected(TABLET, 90_000), disconnected(LAPTOP, 90_100)]
+    _, alerts = concluded([*history, disconnected(LAPTOP, 80_000)])
+    assert [(one.kind, one.data["count"]) for one in alerts] == [
+        ("alert.raised", 1),
+        ("alert.changed", 2),
+    ]
+
+
+def _storm(*seconds: float) -> list[Params]:
+    """Each session is thrown out by the next, at these seconds of 20:01 and after."""
+    history = [created(), connected(sid("PA", 0), 0)]
+    for number, second in enumerate(seconds, start=1):
+        minute, rest = divmod(second, 60)
+        at = {"Timestamp": f"2023-08-14T20:{1 + int(minute):02d}:{rest:09.6f}Z"}
+        history.append(connected(sid("PA", number), 0) | at)
+        history.append(disconnected(sid("PA", number - 1), 0) | at)
+    return history
+
+
+@pytest.mark.parametrize(
+    ("seconds", "severity"),
+    [
+        ((0, 59.999999), "warning"),
+        ((0, 1, 60), "critical"),
+        ((0, 1, 60.000001), "warning"),
+        ((0, 300, 350, 360), "critical"),
+        ((0, 59, 118, 177), "warning"),
+        ((0, 601, 1202), "info"),
+    ],
+)
+def test_three_evictions_within_a_minute_are_a_storm(
+    seconds: tuple[float, ...], severity: str
+) -> None:
+    _, alerts = concluded(_storm(*seconds))
+    assert (alerts[-1].data["severity"], alerts[-1].data["count"]) == (severity, len(seconds))
+
+
+@pytest.mark.parametrize(("end", "evicted"), [("00.550000", False), ("00.550001", True)])
+def test_a_newcomer_outlives_by_a_quarter_of_a_second_whatever_the_settings_are(
+    end: str, *, evicted: bool
+) -> None:
+    history = [
+        connected(PHONE, 0),
+        connected(LAPTOP, 60_000),
+        disconnected(PHONE, 60_300),
+        disconnected(LAPTOP, 0) | {"Timestamp": f"2023-08-14T20:01:{end}Z"},
+    ]
+    for bounds in (BOUNDS, Bounds(before=0, after=15_000_000), Bounds(1_000_000, 15_000_000)):
+        assert (PHONE in view(facts_of(history), bounds).evictions) == evicted
+
+
+def test_an_alert_is_a_sentence_that_a_person_understands() -> None:
+    (alert,) = concluded(TAKEOVER)[1]
+    assert alert.data["summary"] == (
+        "'Dana' was thrown out of room 'Room 1' once"
+        " because somebody joined under the same identity."
+    )
+    nameless = [{k: v for k, v in one.items() if k != "RoomName"} for one in _storm(0, 1)]
+    alerts = concluded(nameless)[1]
+    assert alerts[-1].data["summary"] == (
+        f"'Dana' was thrown out of room {ROOM} 2 times"
+        " because somebody joined under the same identity."
+    )
+
+
+def test_a_dedup_key_is_short_and_the_same_for_an_identity_and_room_and_names_nobody() -> None:
+    keys = {}
+    for identity in ("Dana", "Dana ", "D" * 128):
+        history = [one | {"ParticipantIdentity": identity} for one in TAKEOVER]
+        (alert,) = concluded(history)[1]
+        keys[identity] = alert.data["dedup_key"]
+    assert len(set(keys.values())) == 3
+    digest = sha256(b"Dana").hexdigest()[:16]
+    assert keys["Dana"] == f"duplicate-identity:{ROOM}:{digest}"
+    assert all(len(key) == len(keys["Dana"]) for key in keys.values())
+
+
+def test_the_evidence_of_a_start_that_was_worked_out_is_what_it_was_worked_out_from() -> None:
+    by_duration = disconnected(LAPTOP, 90_000, duration=30)
+    by_track = track("added", LAPTOP, 60_000)
+    for start, others in ((by_duration, []), (by_track, [disconnected(LAPTOP, 90_000)])):
+        history = [connected(PHONE, 0), disconnected(PHONE, 60_000), start, *others]
+        (eviction,) = view(facts_of(history), BOUNDS).evictions.values()
+        assert eviction.evidence[1] == callback_from(start, 0).id.hex()
+
+
+def test_of_an_eviction_only_the_survivor_is_a_belief() -> None:
+    # The end and the start turn out to be earlier, the evidence another: nothing is said again.
+    history = [
+        *TAKEOVER,
+        disconnected(PHONE, 60_200),
+        connected(LAPTOP, 59_990),
+    ]
+    told = [event.kind for event in concluded(history)[0] if "evict" in event.kind]
+    assert told == ["participant.evicted"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from hypothesis import given
 from hypothesis import strategies as st
 from rooms import BOUNDS
@@ -9,7 +11,8 @@ from strategies import ROOM, histories
 
 from schemas.inbox import encode_params
 from workers import records
-from workers.digest import Digester, read_entries
+from workers.arrivals import read_entries
+from workers.digest import Circumstances, Digester
 from workers.store import Entry
 
 Params = dict[str, str]
@@ -26,8 +29,8 @@ def digested(batches: list[list[Entry]]) -> tuple[records.Record, list[list[str 
     stored: dict[str, bytes | None] = {ROOM: None}
     events: list[list[str | bytes]] = []
     for entries in batches:
-        digester = Digester(stored, BOUNDS, {}, lambda: 0)
-        batch = digester.digest(read_entries(0, entries)).batch
+        digester = Digester(stored, Circumstances(0, {}, BOUNDS, lambda: 0))
+        batch, _ = digester.digest(read_entries(0, entries), until=math.inf)
         stored |= batch.rooms
         events += batch.events
     return records.decode(stored[ROOM]), events

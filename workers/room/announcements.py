@@ -6,6 +6,7 @@ that only grows: each is known by a text that the callback and the derived event
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -81,7 +82,7 @@ def key_of(kind: str, subject: str, data: Mapping[str, Any]) -> str:
     if kind != UNRECOGNISED:
         return f"{kind} {subject}"
     if data["known_event"]:
-        return f"{kind} {data['event']} {','.join(sorted(data['params']))}"
+        return f"{kind} {data['event']} {json.dumps(sorted(data['params']))}"
     return f"{kind} {data['event']} {data['callback_id']}"
 
 

@@ -33,16 +33,15 @@ class Outcome(NamedTuple):
     alerts: list[Event]
 
 
-def set_aside(facts: Facts, key: str, room_sid: str, at: int) -> Outcome:
+def set_aside(facts: Facts, key: str, at: int) -> Outcome:
     """Take note that a callback of a room could not be digested.
 
     Args:
-        facts: the room's.
+        facts: the room's, with the SIDs that the callback tells should it be the first.
         key: names the callback, the same for a repetition.
-        room_sid: the room's, which may be heard of for the first time.
         at: its arrival, since it may have no Timestamp; microseconds since 1970.
     """
-    noted = facts._replace(room_sid=room_sid, set_aside=facts.set_aside | {key})
+    noted = facts._replace(set_aside=facts.set_aside | {key})
     before, after = view(facts, _NO_BOUNDS, NOBODY), view(noted, _NO_BOUNDS, NOBODY)
     return Outcome(noted, "set-aside", late=False, events=[], alerts=alerts(before, after, at))
 

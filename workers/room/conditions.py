@@ -11,7 +11,7 @@ from hashlib import sha256
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from workers.room.bounds import AGAIN_WITHIN
+from workers.room.bounds import AGAIN_WITHIN, STORM_EVICTIONS, STORM_WITHIN
 from workers.room.diff import Event
 from workers.room.evictions import Eviction
 from workers.room.view import View
@@ -84,13 +84,12 @@ def _raised(
 
 def _duplicate_identity(view: View, identity: str, evicted: list[Eviction]) -> Condition:
     last = evicted[-1]
-    again = any(two.at - one.at <= AGAIN_WITHIN for one, two in pairwise(evicted))
     often = "once" if len(evicted) == 1 else f"{len(evicted)} times"
     return Condition(
         alert="duplicate-identity",
         dedup_key=_key("duplicate-identity", view.room_sid, identity),
         subject=last.evicted_sid,
-        severity="warning" if again else "info",
+        severity=_severity([eviction.at for eviction in evicted]),
         times=len(evicted),
         summary=(
             f"{identity!r} was thrown out of room {_called(view)} {often}"
@@ -104,6 +103,15 @@ def _duplicate_identity(view: View, identity: str, evicted: list[Eviction]) -> C
         },
         evidence=last.evidence,
     )
+
+
+def _severity(times: list[int]) -> str:
+    storm = zip(times, times[STORM_EVICTIONS - 1 :], strict=False)
+    if any(last - first <= STORM_WITHIN for first, last in storm):
+        return "critical"
+    if any(second - first <= AGAIN_WITHIN for first, second in pairwise(times)):
+        return "warning"
+    return "info"
 
 
 def _callback_set_aside(view: View) -> Condition:

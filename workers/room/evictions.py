@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from workers.room.bounds import ROOM_END_WITHIN, Bounds
+from workers.room.bounds import OUTLIVES_BY, ROOM_END_WITHIN, Bounds
 from workers.room.facts import End, Session
 
 
@@ -49,11 +49,11 @@ def evictions(
         if end is None or (room_ended and abs(room_ended.at - end.at) <= ROOM_END_WITHIN):
             continue
         earliest = max((start, sid), (end.at - bounds.after, ""))
-        for newer in by_start[bisect_left(by_start, earliest, key=_start_and_sid) :]:
-            newer_start, newer_sid, newer_session = newer
+        for index in range(bisect_left(by_start, earliest, key=_start_and_sid), len(by_start)):
+            newer_start, newer_sid, newer_session = by_start[index]
             if newer_start > end.at + bounds.before:
                 break
-            if newer_sid != sid and _outlives(newer_session, end.at + bounds.before):
+            if newer_sid != sid and _outlives(newer_session, end.at + OUTLIVES_BY):
                 found[sid] = Eviction(
                     evicted_sid=sid,
                     survivor_sid=newer_sid,

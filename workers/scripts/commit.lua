@@ -1,10 +1,11 @@
 -- The one atomic step of a drain: remove a batch from the inbox and write all that came of it.
 -- Lua does not roll back, so everything is checked before the first write, and the first write is
 -- the removal: out of memory, a script that begins so still passes, and frees what it removed.
--- KEYS: lease, commit, inbox, events, alerts, dead, then a key for each room.
+-- KEYS: lease, commit, inbox, events, alerts, dead, audit, then a key for each room.
 -- ARGV: nonce, the commit token that was read, the new one, lease in ms, the first inbox id to keep,
---       the streams' maxlen, how many entries for events, alerts and dead, then a record for each
---       room, then the entries: for each how many values, and names and values in turn.
+--       the audit lines, then for events, alerts and dead how many entries and the stream's maxlen,
+--       then a record for each room, then the entries: for each how many values, and names and
+--       values in turn.
 -- Returns 1 when committed, 0 when the lease is lost, -1 when another commit came between.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0
@@ -19,7 +20,7 @@ for i = 3, 6 do
   end
 end
 local entries = {}
-local at = 10 + #KEYS - 6
+local at = 13 + #KEYS - 7
 while at <= #ARGV do
   local entry = {}
   for i = 1, tonumber(ARGV[at]) do
@@ -32,15 +33,19 @@ end
 redis.call('XTRIM', KEYS[3], 'MINID', ARGV[5])
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('SET', KEYS[2], ARGV[3])
-for i = 7, #KEYS do
-  redis.call('SET', KEYS[i], ARGV[10 + i - 7])
+-- Whoever commits has written the lines of the commit before, so these may take their place.
+redis.call('SET', KEYS[7], ARGV[6])
+for i = 8, #KEYS do
+  redis.call('SET', KEYS[i], ARGV[13 + i - 8])
 end
 local next = 0
-for stream = 1, 3 do
-  for _ = 1, tonumber(ARGV[6 + stream]) do
+for stream = 0, 2 do
+  for _ = 1, tonumber(ARGV[7 + 2 * stream]) do
     next = next + 1
     -- An entry has some dozen fields, so this unpack stays far below Lua's limit of 8,000.
-    redis.call('XADD', KEYS[3 + stream], 'MAXLEN', '~', ARGV[6], '*', unpack(entries[next]))
+    redis.call(
+      'XADD', KEYS[4 + stream], 'MAXLEN', '~', ARGV[8 + 2 * stream], '*', unpack(entries[next])
+    )
   end
 end
 return 1

@@ -1,17 +1,21 @@
 -- Give a shard's lease back when its inbox is empty, or hand the shard on with what is left in it.
--- KEYS: lease, wake, inbox. ARGV: nonce, '1' to hand on, how long the promised wake-up holds in ms.
+-- KEYS: lease, wake, inbox, audit. ARGV: nonce, '1' to hand on, '1' where the last commit's audit
+-- lines are known to be written, how long a promised wake-up holds in ms.
 -- Returns 'released', 'handed-on' (the caller sends a wake-up), 'waiting' (callbacks came; the
 -- lease stays) or 'lost'.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 'lost'
 end
-if redis.call('XLEN', KEYS[3]) == 0 then
-  redis.call('DEL', KEYS[1])
-  return 'released'
-end
-if ARGV[2] ~= '1' then
+local empty = redis.call('XLEN', KEYS[3]) == 0
+if not empty and ARGV[2] ~= '1' then
   return 'waiting'
 end
 redis.call('DEL', KEYS[1])
-redis.call('SET', KEYS[2], '1', 'PX', ARGV[3])
+if ARGV[3] == '1' then
+  redis.call('DEL', KEYS[4])
+end
+if empty then
+  return 'released'
+end
+redis.call('SET', KEYS[2], '1', 'PX', ARGV[4])
 return 'handed-on'

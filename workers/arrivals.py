@@ -1,0 +1,73 @@
+"""Arrivals: the entries of an inbox, read as far as they can be. Decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from typing import NamedTuple
+
+from schemas import inbox
+from schemas.callbacks import room_of
+from schemas.errors import IndigestibleError
+from workers.intake import callback_from
+from workers.room.callback import Callback
+from workers.store import Entry
+
+# What a batch takes in at the most, in bytes; a larger one would block Redis.
+_BATCH_BYTES = 1 << 20
+
+
+class Fault(NamedTuple):
+    """Why a callback cannot be digested: an error's reason, and its text."""
+
+    reason: str
+    detail: str
+
+
+class Arrival(NamedTuple):
+    """One entry of an inbox."""
+
+    entry_id: bytes
+    fields: Mapping[bytes, bytes]
+    room_sid: str
+    deposit: inbox.Deposit | None = None
+    callback: Callback | None = None
+    fault: Fault | None = None
+
+    @property
+    def at(self) -> int:
+        """Arrival time, in microseconds since 1970."""
+        return int(self.entry_id.partition(b"-")[0]) * 1000
+
+    @property
+    def digest(self) -> str:
+        """A name for what lies in the entry, the same for a repetition."""
+        return sha256(b"\n".join(self.fields.values())).hexdigest()[:16]
+
+
+def pseudo_room(shard: int) -> str:
+    """Where entries are accounted for that tell no room, or one whose record cannot be read."""
+    return f"shard-{shard}"
+
+
+def read_entries(shard: int, entries: Iterable[Entry]) -> list[Arrival]:
+    """Read the entries of one batch, as many as fit into its bytes; at least one."""
+    arrivals: list[Arrival] = []
+    size = 0
+    for entry_id, fields in entries:
+        size += sum(len(value) for value in fields.values())
+        if arrivals and size > _BATCH_BYTES:
+            break
+        arrivals.append(_read_entry(Arrival(entry_id, fields, pseudo_room(shard))))
+    return arrivals
+
+
+def _read_entry(arrival: Arrival) -> Arrival:
+    try:
+        deposit = inbox.decode(arrival.fields)
+        arrival = arrival._replace(deposit=deposit, room_sid=room_of(deposit.params))
+        return arrival._replace(callback=callback_from(deposit.params, arrival.at))
+    except KeyError as error:
+        return arrival._replace(fault=Fault(IndigestibleError.reason, f"without {error}"))
+    except IndigestibleError as error:
+        return arrival._replace(fault=Fault(error.reason, str(error)))
