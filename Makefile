@@ -10,12 +10,15 @@ STAMP  := $(VENV)/.installed
 HERE   := $(shell test "$$(cat $(STAMP) 2>/dev/null)" = "$$(pwd -P)" && echo yes)
 # Hypothesis' and pytest's own options pass through, as in: make test PYTEST="-p no:randomly".
 PYTEST ?=
+# Of `make fuzz`: plays the same requests again; and shows one of them, by its number.
+SEED   ?=
+ONLY   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-long check format lock clean
+.PHONY: help run demo test test-long door-differential outage fuzz check format lock clean
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
 
 run: $(STAMP)  ## start everything here and show derived events as they come
 	@exec $(BIN)/rollcall up
@@ -28,6 +31,16 @@ test: $(STAMP)  ## all tests, against a Redis that they start themselves
 
 test-long: $(STAMP)  ## the laws of the heart over some hundred thousand histories
 	@$(BIN)/pytest tests/room tests/workers/test_batches.py --hypothesis-profile=long --timeout=3600
+
+outage: $(STAMP)  ## Redis paused for 30 s, killed for 60 s and back, with callbacks at 200 a second
+	@$(BIN)/python tests/outage.py
+	@$(BIN)/python tests/outage.py --kill-web
+
+door-differential: $(STAMP)  ## verdicts on 60,000 signatures beside those of Twilio's own validator
+	@$(BIN)/python tests/differential.py
+
+fuzz: $(STAMP)  ## 200,000 hostile requests at the door; SEED=... plays the same again
+	@PYTHONPATH=.:tests $(BIN)/python tests/fuzz_door.py $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
 
 check: $(STAMP)  ## ruff, mypy strict, import contracts
 	@$(BIN)/ruff format --check .

@@ -68,7 +68,7 @@ def _run(settings: Settings, stop: threading.Event, stack: ExitStack, *, demo: b
         settings = Settings.from_environment(redis_url=redis.url)
     check_redis(settings)
     check_broker(settings)
-    made_token = not settings.auth_tokens
+    made_token = not (settings.auth_tokens or settings.account_tokens)
     if made_token:
         settings = replace(settings, auth_tokens=(secrets.token_hex(16),))
     children = Children(state / "logs", _environment(settings))
@@ -103,9 +103,10 @@ def _stop_on_signals() -> threading.Event:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
+    bound = [f"{sid}={one}" for sid, own in settings.account_tokens.items() for one in own]
     return os.environ | {
         "REDIS_URL": settings.redis_url,
-        "TWILIO_AUTH_TOKEN": ",".join(settings.auth_tokens),
+        "TWILIO_AUTH_TOKEN": ",".join([*settings.auth_tokens, *bound]),
         "PYTHONUNBUFFERED": "1",
     }
 

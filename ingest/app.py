@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
+
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from ingest.callbacks import Bell, CallbackDoor, register_callbacks
-from ingest.doorbell import open_doorbell
+from ingest.callbacks import CallbackDoor, register_callbacks
+from ingest.deposits import Deposits
+from ingest.doorbell import Bell, open_doorbell
 from ingest.health import health_views
 from ingest.inbox import Inbox, open_inbox
 from ingest.orphan import end_with_parent
 from ingest.problems import register_problems
+from ingest.spool import Spool
 from schemas.errors import BadSettingError
 from schemas.logs import Lines, configure_logs
 from schemas.settings import Settings
@@ -30,13 +34,15 @@ def create_app(
         BadSettingError: there is no auth token.
     """
     require_tokens(settings)
-    inbox = inbox or open_inbox(settings)
     doorbell = doorbell or open_doorbell(settings)
+    spool = Spool(settings.spool_dir, settings.spool_max_bytes)
+    deposits = Deposits(inbox or open_inbox(settings), spool, doorbell)
 
     app = Flask("ingest", static_folder=None)
-    register_callbacks(app, CallbackDoor(settings, inbox, doorbell))
-    app.register_blueprint(health_views(inbox))
+    register_callbacks(app, CallbackDoor(settings, deposits))
+    app.register_blueprint(health_views(deposits))
     register_problems(app)
+    app.extensions["deposits"] = deposits
     hops = settings.trusted_proxies
     if hops:
         # Without a proxy, anybody could write these headers.
@@ -51,7 +57,7 @@ def require_tokens(settings: Settings) -> None:
     Raises:
         BadSettingError: there is no auth token.
     """
-    if not settings.auth_tokens:
+    if not (settings.auth_tokens or settings.account_tokens):
         raise BadSettingError(
             "TWILIO_AUTH_TOKEN: is not set; set it to the auth token of your Twilio account,"
             " with which callbacks are signed."
@@ -62,4 +68,9 @@ def from_environment() -> Flask:
     """Make the application of a web process, as Granian asks for it in each of its workers."""
     configure_logs(Lines(1), "web")
     end_with_parent()
-    return create_app(Settings.from_environment())
+    app = create_app(Settings.from_environment())
+    deposits: Deposits = app.extensions["deposits"]
+    deposits.start()
+    # What lies in the spool is found by the next process; to close it tidily saves that the work.
+    atexit.register(deposits.stop)
+    return app

@@ -6,34 +6,42 @@ a 5xx is normally not retried by Twilio, so nothing here waits for anything but 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
 
 import structlog
 from flask import Flask, Response, request
 from werkzeug.routing import Rule
 
+from ingest.deposits import Deposits
 from ingest.form import Form, read_form
-from ingest.inbox import Inbox
 from ingest.signature import HEADER, verify
-from schemas.callbacks import EVENT, check
+from schemas.callbacks import EVENT, check, parse_timestamp
 from schemas.errors import (
     AccountNotAllowedError,
-    MalformedError,
     NotFoundError,
     RefusedError,
     RepeatedParameterError,
     SignatureMismatchError,
     SignatureMissingError,
     TooLargeError,
+    TooManyParametersError,
+    TooOldError,
+    ValueTooLongError,
+    WrongContentTypeError,
+    WrongEncodingError,
 )
-from schemas.settings import Settings
+from schemas.settings import Settings, account_of
 
 PATH = "/callbacks"
 # The largest recorded body has 1 KiB. Names and identities have at most 128 characters each, so
 # even one that is all escapes stays below 10 KiB.
 MAX_BODY_BYTES = 64 * 1024
+# Those recorded have at most 18 parameters, of at most 55 bytes each.
+MAX_PARAMETERS = 100
+MAX_VALUE_BYTES = 16 * 1024
 
 _FORM = "application/x-www-form-urlencoded"
 _TOKEN_HEADER = "I-Twilio-Idempotency-Token"  # noqa: S105  # the name of a header
@@ -46,19 +54,14 @@ _TOLD_OF_A_LOSS = (EVENT, "RoomSid", "ParticipantSid", "TrackSid", "Timestamp")
 _log = structlog.get_logger(__name__)
 
 
-class Bell(Protocol):
-    """Somebody who has a shard's workers woken, without ever blocking."""
-
-    def ring(self, shard: int) -> None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class CallbackDoor:
     """The view of `/callbacks`, with what it needs."""
 
     settings: Settings
-    inbox: Inbox
-    doorbell: Bell
+    deposits: Deposits
+    # Seconds since 1970.
+    clock: Callable[[], float] = time.time
 
     def receive(self) -> Response:
         """Take one callback.
@@ -73,21 +76,21 @@ class CallbackDoor:
         token = request.headers.get(_TOKEN_HEADER, "")[:_TOKEN_CHARACTERS]
         try:
             params = _checked(form)
-            receipt = self.inbox.deposit(params, token)
+            check_age(params, self.settings.max_age_seconds, self.clock())
+            receipt = self.deposits.deposit(params, token)
         except RefusedError as error:
             # Twilio signed it and will not send it again: what it was is at least in the log.
             told = dict(form.pairs)
             error.context = {name: told[name] for name in _TOLD_OF_A_LOSS if name in told}
             error.context["idempotency_token"] = token
             raise
-        if receipt.wake:
-            self.doorbell.ring(receipt.shard)
         _log.info(
             "callback_accepted",
             event_name=params[EVENT],
             room_sid=receipt.room_sid,
             shard=receipt.shard,
             entry=receipt.entry,
+            spooled=receipt.spooled,
         )
         response = Response(status=204)
         del response.headers["Content-Type"]
@@ -109,13 +112,16 @@ class CallbackDoor:
         # signed too, but was set by whoever registered the URL and holds no parameter.
         signed = form.values() if posted else {}
         url = self._signed_url()
+        accounts = {account_of(value) for name, value in form.pairs if name == "AccountSid"}
         try:
-            verify(url, signed, signature, self.settings.auth_tokens)
+            # Nothing but which of our tokens may judge is taken from what is not verified yet, and
+            # the signature covers it: who names another account needs a token of that one.
+            verify(url, signed, signature, self.settings.tokens_for(accounts))
         except SignatureMismatchError as error:
             # The usual cause is a URL that differs; a query or a password in it is not told.
             error.context = {"judged_url": _without_secrets(url)}
             raise
-        self._check_accounts(value for name, value in form.pairs if name == "AccountSid")
+        self._check_accounts(accounts)
         return form
 
     def _signed_url(self) -> str:
@@ -125,9 +131,9 @@ class CallbackDoor:
         query = request.query_string.decode("utf-8", "surrogateescape")
         return f"{root}{PATH}?{query}" if query else f"{root}{PATH}"
 
-    def _check_accounts(self, sids: Iterable[str]) -> None:
-        allowed = self.settings.account_sids
-        if allowed and not allowed.issuperset(sids):
+    def _check_accounts(self, accounts: Collection[str]) -> None:
+        allowed = set(map(account_of, self.settings.account_sids))
+        if allowed and not allowed.issuperset(accounts):
             raise AccountNotAllowedError
 
 
@@ -150,13 +156,36 @@ def _checked(form: Form) -> dict[str, str]:
     repeated = form.repeated()
     if repeated:
         raise RepeatedParameterError(repeated)
+    if len(form.pairs) > MAX_PARAMETERS:
+        raise TooManyParametersError
+    too_long = form.longer_than(MAX_VALUE_BYTES)
+    if too_long:
+        raise ValueTooLongError(too_long)
     if request.method == "POST" and request.mimetype != _FORM:
-        raise MalformedError({"body": [f"Not {_FORM}."]})
+        raise WrongContentTypeError
     if form.fault:
-        raise MalformedError({"body" if request.method == "POST" else "query": [form.fault]})
+        raise WrongEncodingError(f"{WrongEncodingError.__doc__} {form.fault}")
     params = dict(form.pairs)
     check(params)
     return params
+
+
+def check_age(params: Mapping[str, str], max_age_seconds: int, now: float) -> None:
+    """Check that a callback is not older than is wanted, where its time can be read.
+
+    Args:
+        params: of the callback.
+        max_age_seconds: 0 where any age will do.
+        now: seconds since 1970.
+
+    Raises:
+        TooOldError: it is older.
+    """
+    # An event that is not known need not have a time.
+    with suppress(KeyError, ValueError):
+        stamped = parse_timestamp(params["Timestamp"]) / 1_000_000
+        if max_age_seconds and now - stamped > max_age_seconds:
+            raise TooOldError
 
 
 def register_callbacks(app: Flask, door: CallbackDoor) -> None:

@@ -7,6 +7,7 @@ deposit alone. So a request only names a shard here and goes on. Knows no callba
 from __future__ import annotations
 
 import threading
+from typing import Protocol
 
 import structlog
 from celery import Celery
@@ -18,6 +19,12 @@ from schemas.wakeups import DRAIN, EXPIRES_SECONDS, celery_config
 _STOP_SECONDS = 2.0
 
 _log = structlog.get_logger(__name__)
+
+
+class Bell(Protocol):
+    """Somebody who has a shard's workers woken, without ever blocking."""
+
+    def ring(self, shard: int) -> None: ...
 
 
 class Doorbell:

@@ -30,6 +30,10 @@ class Form(NamedTuple):
             values.setdefault(name, []).append(value)
         return values
 
+    def longer_than(self, size: int) -> list[str]:
+        """The names whose values have more bytes than `size`, in the order they came in."""
+        return [name for name, value in self.pairs if len(value.encode()) > size]
+
     def repeated(self) -> list[str]:
         """The names that occur more than once, in the order they came in."""
         counts = Counter(name for name, _ in self.pairs)

@@ -5,23 +5,19 @@ Knows Redis and nothing of HTTP, Celery or what becomes of a callback.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from redis import Redis, RedisError
 
+from ingest.spool import Spooled
 from schemas.callbacks import room_of
 from schemas.connection import claim_shards, connect
-from schemas.errors import UnavailableError
-from schemas.inbox import encode_params
+from schemas.errors import InboxFullError, UnavailableError
+from schemas.inbox import decode_params, encode_params
 from schemas.keys import WAKE_MS, Keyspace, shard_of
-from schemas.settings import Settings
-
-# A deposit takes 0.1 ms, so half a second means that Redis is not there. Twilio itself waits 15 s
-# (https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides), but a waiting request
-# holds a thread, and those behind it must be answered as well.
-_TIMEOUT_SECONDS = 0.5
+from schemas.settings import INBOX_MAXLEN, Settings
 
 _DEPOSIT = Path(__file__).with_name("deposit.lua").read_text()
 
@@ -35,6 +31,8 @@ class Receipt(NamedTuple):
     entry: str
     # Whether whoever deposited it is to send a wake-up for the shard.
     wake: bool
+    # Where Redis did not take it: it lies on the disk, and has no entry yet.
+    spooled: bool = False
 
 
 class Inbox:
@@ -44,10 +42,13 @@ class Inbox:
     sees that before it hands the connection out, and opens another.
     """
 
-    def __init__(self, redis: Redis, keyspace: Keyspace, shards: int) -> None:
+    def __init__(
+        self, redis: Redis, keyspace: Keyspace, shards: int, *, maxlen: int = INBOX_MAXLEN
+    ) -> None:
         self._redis = redis
         self._keyspace = keyspace
         self._shards = shards
+        self._maxlen = maxlen
         self._keys = [keyspace.shard(number) for number in range(shards)]
         # Sent by its hash; the client sends the text once to a Redis that does not know it yet.
         self._deposit = redis.register_script(_DEPOSIT)
@@ -64,17 +65,49 @@ class Inbox:
 
         Raises:
             UnavailableError: Redis did not take it; its cause says why.
+            InboxFullError: the workers are too far behind.
         """
         room_sid = room_of(params)
         shard = shard_of(room_sid, self._shards)
-        keys = self._keys[shard]
         try:
-            entry, wake = self._deposit(
-                [keys.inbox, keys.lease, keys.wake], [encode_params(params), token, WAKE_MS]
-            )
+            answer = self._deposit(*self._call(shard, encode_params(params), token))
         except RedisError as error:
             raise UnavailableError from error
+        if answer is None:
+            raise InboxFullError
+        entry, wake = answer
         return Receipt(room_sid, shard, entry.decode(), bool(wake))
+
+    def deposit_again(self, spooled: Sequence[Spooled]) -> tuple[list[Spooled], set[int]]:
+        """Append what was spooled, in one round trip for all of it.
+
+        Returns:
+            what was taken (an inbox may be full), and the shards to wake.
+
+        Raises:
+            UnavailableError: Redis broke off; some of it may have been taken.
+        """
+        shards = [shard_of(room_of(decode_params(one.params)), self._shards) for one in spooled]
+        try:
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for shard, one in zip(shards, spooled, strict=True):
+                    self._deposit(*self._call(shard, one.params, one.token), client=pipeline)
+                answers = pipeline.execute()
+        except RedisError as error:
+            raise UnavailableError from error
+        done = list(zip(spooled, shards, answers, strict=True))
+        return [one for one, _, answer in done if answer], {
+            shard for _, shard, answer in done if answer and answer[1]
+        }
+
+    def receipt_of_spooled(self, params: Mapping[str, str]) -> Receipt:
+        """Tell where a callback will lie that is spooled for now."""
+        room_sid = room_of(params)
+        return Receipt(room_sid, shard_of(room_sid, self._shards), "", wake=False, spooled=True)
+
+    def _call(self, shard: int, params: bytes, token: str) -> tuple[list[str], list[Any]]:
+        keys = self._keys[shard]
+        return [keys.inbox, keys.lease, keys.wake], [params, token, WAKE_MS, self._maxlen]
 
     def check(self) -> None:
         """Ask whether Redis is there, and kept with as many shards as are counted here.
@@ -96,5 +129,6 @@ class Inbox:
 
 def open_inbox(settings: Settings) -> Inbox:
     """Make the inbox that the settings name. Nothing is sent yet."""
-    redis = connect(settings, timeout=_TIMEOUT_SECONDS)
-    return Inbox(redis, Keyspace(settings.prefix), settings.shards)
+    redis = connect(settings, timeout=settings.deposit_timeout_ms / 1000)
+    keyspace = Keyspace(settings.prefix)
+    return Inbox(redis, keyspace, settings.shards, maxlen=settings.inbox_maxlen)

@@ -21,6 +21,7 @@ from schemas.errors import (
     RepeatedParameterError,
     RollcallError,
     TooLargeError,
+    ValueTooLongError,
 )
 
 _log = structlog.get_logger(__name__)
@@ -53,7 +54,7 @@ def _refused(error: RefusedError) -> Response:
     members: dict[str, Any] = {}
     if isinstance(error, MalformedError):
         members["fields"] = error.fields
-    if isinstance(error, RepeatedParameterError):
+    if isinstance(error, (RepeatedParameterError, ValueTooLongError)):
         members["names"] = error.names
     # A cause is told by its class alone: the text of a client's error may quote what must not be
     # read in a log.

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import socket
-
 import structlog
 from granian import Granian
 from granian.constants import Interfaces
@@ -12,7 +9,8 @@ from granian.log import LogLevels
 
 from ingest.app import require_tokens
 from ingest.inbox import open_inbox
-from schemas.errors import StartError, UnavailableError
+from ingest.port import claimed_port
+from schemas.errors import UnavailableError
 from schemas.logs import Lines, configure_logs
 from schemas.settings import Settings
 
@@ -41,7 +39,11 @@ def serve(settings: Settings) -> None:
         StartError: the port cannot be had, or other processes count the shards differently.
     """
     require_tokens(settings)
-    _require_port(settings.port)
+    with claimed_port(settings.port, "web"):
+        _run(settings)
+
+
+def _run(settings: Settings) -> None:
     configure_logs(Lines(1), "web")
     _require_shards(settings)
     _log.info("web_starting", address=_ADDRESS, port=settings.port)
@@ -77,20 +79,3 @@ def _require_shards(settings: Settings) -> None:
         _log.warning("redis_unavailable", cause=type(error.__cause__).__name__)
     finally:
         inbox.close()
-
-
-def _require_port(port: int) -> None:
-    # Granian shares its port (SO_REUSEPORT): two of them would each get half of the callbacks.
-    with socket.socket() as probe:
-        # As servers do: a port whose last connections are still fading away is free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((_ADDRESS, port))
-        except OSError as error:
-            raise StartError(f"PORT: {_why_not(port, error)}") from error
-
-
-def _why_not(port: int, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"{port} is in use by another process; stop it, or set PORT to a free one."
-    return f"{port} cannot be used: {error.strerror}; set PORT to another one."

@@ -8,17 +8,26 @@ cannot be judged is a mismatch: nothing here raises anything else.
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from urllib.parse import urlparse
+from urllib.parse import ParseResult, quote, urlparse
 
-from twilio.request_validator import RequestValidator, add_port, remove_port
+from twilio.request_validator import RequestValidator
 from werkzeug.datastructures import MultiDict
 
+from ingest.form import read_form
 from schemas.errors import SignatureMismatchError, SignatureMissingError
 
 HEADER = "X-Twilio-Signature"
+
+# No request line can hold these. The library that takes URLs apart drops some of them in silence,
+# and two URLs that differ must not become one.
+_NOT_IN_A_URL = re.compile(r"[\x00-\x20\x7f]")
+_PORT = re.compile(r":\d*$", re.ASCII)
+# What JavaScript's encodeURIComponent leaves as it is, beside what `quote` does.
+_LEFT_BY_NODE = "!*'()"
 
 
 def verify(
@@ -49,32 +58,83 @@ def verify(
     # the validator's own compare answers early when the lengths differ.
     fits = [
         hmac.compare_digest(given, expected)
-        for token in tokens
-        for expected in _signatures(url, MultiDict(params), token)
+        for expected in _signatures(_signed_texts(url, params), tokens)
     ]
     if not any(fits):
         raise SignatureMismatchError
 
 
-def _signatures(url: str, params: MultiDict[str, str], token: str) -> list[bytes]:
-    # ValueError also covers text that UTF-8 cannot encode, TypeError a value that is not text.
-    with suppress(TypeError, ValueError):
-        validator = _validator(token)
-        return [validator.compute_signature(form, params).encode() for form in _forms(url)]
+def _signed_texts(url: str, params: MultiDict[str, str] | Mapping[str, list[str]]) -> list[str]:
+    """What Twilio may have signed: each form of the URL, then the parameters.
+
+    The validator would sort them again for each form and token, and raise on a value not in a list.
+    """
+    # A value that is not text.
+    with suppress(TypeError):
+        every = {name: sorted(set(values)) for name, values in MultiDict(params).lists()}
+        told = "".join(name + value for name in sorted(every) for value in every[name])
+        return [form + told for form in _forms(url)]
+    return []
+
+
+def _signatures(texts: Sequence[str], tokens: Sequence[str]) -> list[bytes]:
+    # Text that UTF-8 cannot encode.
+    with suppress(ValueError):
+        validators = [_validator(token) for token in tokens]
+        return [one.compute_signature(text, {}).encode() for one in validators for text in texts]
     return []
 
 
 def _forms(url: str) -> set[str]:
-    """The URL as it is, with its port and without.
+    """The URL as it is, with its port and without; and each with its query written anew.
 
-    Twilio signs either form: "sig generation on back end is inconsistent", says the validator.
+    Twilio signs either: "sig generation on back end is inconsistent", says the validator. It takes
+    a port off at the first colon, which is one of the password or of the address where there is
+    one; here that port is taken off as Twilio's other libraries do.
     """
     forms = {url}
-    # A port that is no number. The URL itself can still be judged.
+    if _NOT_IN_A_URL.search(url):
+        return forms
+    # A host or port that cannot be read. The URL itself can still be judged.
     with suppress(ValueError):
         parts = urlparse(url)
-        forms |= {add_port(parts), remove_port(parts)}
-    return forms
+        forms |= {_with_port(parts), _without_port(parts)}
+    return forms | {_written_anew(form) for form in forms}
+
+
+def _with_port(parts: ParseResult) -> str:
+    if parts.port:
+        return parts.geturl()
+    port = 443 if parts.scheme == "https" else 80
+    return parts._replace(netloc=f"{parts.netloc}:{port}").geturl()
+
+
+def _without_port(parts: ParseResult) -> str:
+    if not parts.port:
+        return parts.geturl()
+    return parts._replace(netloc=_PORT.sub("", parts.netloc)).geturl()
+
+
+def _written_anew(url: str) -> str:
+    """The URL with its query decoded and encoded again, as Twilio's Node library also takes it.
+
+    `withLegacyQuerystring` in src/webhooks/webhooks.ts of github:twilio/twilio-node, since pull
+    request 1061: `stringify(parse(query))` of Node's `querystring`, which puts the values of a name
+    side by side. (It also puts names that are whole numbers first; Twilio sends none.) A query that
+    no encoder wrote is left alone: were its faults mended, two queries could pass for one.
+    """
+    place, _, query = url.partition("?")
+    if not query or "#" in url:
+        return url
+    form = read_form(query.encode("utf-8", "surrogatepass"))
+    if form.fault:
+        return url
+    pieces = [
+        f"{quote(name, safe=_LEFT_BY_NODE)}={quote(value, safe=_LEFT_BY_NODE)}"
+        for name, values in form.values().items()
+        for value in values
+    ]
+    return f"{place}?{'&'.join(pieces)}"
 
 
 @lru_cache(maxsize=16)

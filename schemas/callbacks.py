@@ -93,7 +93,7 @@ def _count(data_key: str) -> Parsed:
 
 
 def _sid(prefix: str, data_key: str, *, required: bool = True) -> Parsed:
-    return Parsed(parse_sid(prefix), data_key, required=required)
+    return Parsed(parse_sid(prefix), data_key, required=required, metadata={"sid": prefix})
 
 
 class StatusCallback(Schema):

@@ -92,6 +92,40 @@ class MalformedError(RefusedError):
         self.fields = fields
 
 
+class TooManyParametersError(RefusedError):
+    """There are more parameters than a status callback can have."""
+
+    reason = "too-many-parameters"
+
+
+class ValueTooLongError(RefusedError):
+    """A parameter is longer than one of a status callback can be."""
+
+    reason = "value-too-long"
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(f"{self.__doc__} Too long: {', '.join(names)}.")
+        self.names = names
+
+
+class WrongContentTypeError(RefusedError):
+    """The body is not said to be application/x-www-form-urlencoded."""
+
+    reason = "wrong-content-type"
+
+
+class WrongEncodingError(RefusedError):
+    """The parameters are not percent-encoded UTF-8."""
+
+    reason = "wrong-encoding"
+
+
+class TooOldError(RefusedError):
+    """The Timestamp is further back than ROLLCALL_MAX_AGE allows."""
+
+    reason = "too-old"
+
+
 class TooLargeError(RefusedError):
     """The body is larger than a status callback can be."""
 
@@ -118,6 +152,12 @@ class UnavailableError(RefusedError):
 
     reason = "unavailable"
     status = 503
+
+
+class InboxFullError(RollcallError):
+    """The workers are so far behind that the inbox takes no more for now."""
+
+    reason = "inbox-full"
 
 
 # -- what stops the drain of a shard --------------------------------------------------------------

@@ -34,6 +34,11 @@ def encode_params(params: Mapping[str, str]) -> bytes:
     return _encode(params)
 
 
+def decode_params(encoded: bytes) -> dict[str, str]:
+    """Read what `encode_params` wrote."""
+    return _decode_params(encoded)
+
+
 def decode(entry: Mapping[bytes, bytes]) -> Deposit:
     """Read the fields of an entry.
 

@@ -7,19 +7,28 @@ environment.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from environs import Env
 from environs.exceptions import EnvError
 from marshmallow import validate
+from platformdirs import user_state_path
 from redis import ConnectionPool, RedisError
 
 from schemas.errors import BadSettingError
 
+INBOX_MAXLEN = 100_000
 ACCOUNT_SID = re.compile(r"AC[0-9a-fA-F]{32}")
 
 _REDIS = frozenset({"redis", "rediss"})
+
+
+def account_of(sid: str) -> str:
+    """An AccountSid as it is compared: Twilio writes hex digits in small letters."""
+    return sid[:2] + sid[2:].lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +41,27 @@ class Settings:
     # Several while a token is being replaced: only Twilio's primary token signs, and the header
     # does not say which one that was.
     auth_tokens: tuple[str, ...] = field(default=(), repr=False)
+    # Of accounts that have tokens of their own, by what `account_of` makes of the AccountSid.
+    account_tokens: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     account_sids: frozenset[str] = frozenset()
     public_url: str | None = field(default=None, repr=False)
     trusted_proxies: int = 0
     prefix: str = "rollcall"
     shards: int = 8
     port: int = 8080
+    # 0: callbacks of any age are taken. A replayed one changes nothing either way.
+    max_age_seconds: int = 0
     events_maxlen: int = 1_000_000
+    # An entry takes about 1 KiB: with eight shards, this many fill 800 MiB while no worker lives.
+    # Beyond it the door spools, before Redis itself runs out of memory.
+    inbox_maxlen: int = INBOX_MAXLEN
+    # A deposit takes 0.1 ms, so half a second means that Redis is not there. Twilio itself waits
+    # 15 s (https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides), but a waiting
+    # request holds a thread, and those behind it must be answered as well.
+    deposit_timeout_ms: int = 500
+    # Some 80,000 callbacks: minutes of a full account's, while somebody brings Redis back.
+    spool_max_bytes: int = 64 * 1024 * 1024
+    spool_dir: Path = field(default_factory=lambda: user_state_path("rollcall") / "spool")
     # A newcomer's connect may be stamped up to this long after the end that it caused: the two are
     # stamped by different parts of Twilio, and a track is known to come 1 ms before its own
     # participant. A goodbye and a return this close together cannot be told from an eviction.
@@ -46,6 +69,17 @@ class Settings:
     # Twilio takes up to 15 s to notice a disruption (twilio-video.js, CHANGELOG 2.1.0), so an
     # evicted session may be stamped as ending that much after its successor's start.
     eviction_after_ms: int = 15_000
+
+    def tokens_for(self, account_sids: Iterable[str]) -> tuple[str, ...]:
+        """The tokens that may judge what claims to be of these accounts.
+
+        An account with tokens of its own is judged by them alone, any other by the tokens that are
+        bound to no account. What names several accounts must be judged by a token of them all.
+        """
+        own = [
+            self.account_tokens.get(account_of(sid), self.auth_tokens) for sid in account_sids
+        ] or [self.auth_tokens]
+        return tuple(token for token in own[0] if all(token in tokens for tokens in own))
 
     @classmethod
     def from_environment(cls, *, redis_url: str | None = None) -> Settings:
@@ -59,17 +93,24 @@ class Settings:
         """
         env = Env(expand_vars=False)
         redis = _redis_url(env, redis_url)
+        auth_tokens, account_tokens = _auth_tokens(env)
         return cls(
             redis_url=redis,
             celery_broker_url=_broker_url(env, redis),
-            auth_tokens=_words(env, "TWILIO_AUTH_TOKEN"),
+            auth_tokens=auth_tokens,
+            account_tokens=account_tokens,
             account_sids=_account_sids(env),
             public_url=_public_url(env),
             trusted_proxies=_integer(env, "ROLLCALL_TRUSTED_PROXIES", 0, 0, 16),
             prefix=_prefix(env),
             shards=_integer(env, "ROLLCALL_SHARDS", 8, 1, 1024),
             port=_integer(env, "PORT", 8080, 1, 65_535),
+            max_age_seconds=_integer(env, "ROLLCALL_MAX_AGE", 0, 0, 315_360_000),
             events_maxlen=_integer(env, "ROLLCALL_EVENTS_MAXLEN", 1_000_000, 1, 2**40),
+            inbox_maxlen=_integer(env, "ROLLCALL_INBOX_MAXLEN", INBOX_MAXLEN, 1, 2**40),
+            deposit_timeout_ms=_integer(env, "ROLLCALL_DEPOSIT_TIMEOUT_MS", 500, 10, 10_000),
+            spool_max_bytes=_integer(env, "ROLLCALL_SPOOL_MAX_BYTES", 64 * 1024 * 1024, 0, 2**40),
+            spool_dir=_spool_dir(env),
             eviction_before_ms=_integer(env, "ROLLCALL_EVICTION_BEFORE_MS", 250, 0, 60_000),
             eviction_after_ms=_integer(env, "ROLLCALL_EVICTION_AFTER_MS", 15_000, 0, 600_000),
         )
@@ -90,6 +131,27 @@ def _integer(env: Env, name: str, default: int, least: int, most: int) -> int:
 
 def _words(env: Env, name: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in env.str(name, default="").split(",") if word.strip())
+
+
+def _auth_tokens(env: Env) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """Read the tokens that are bound to no account, and those of accounts."""
+    tokens: list[str] = []
+    bound: dict[str, tuple[str, ...]] = {}
+    for word in _words(env, "TWILIO_AUTH_TOKEN"):
+        first, pair, last = word.partition("=")
+        if not pair:
+            tokens.append(word)
+            continue
+        sid, token = first.strip(), last.strip()
+        if not ACCOUNT_SID.fullmatch(sid) or not token or "=" in token:
+            # Either side may be the token.
+            raise BadSettingError(
+                "TWILIO_AUTH_TOKEN: must be one or more, comma-separated, of a token, or AC and 32"
+                " hex digits, = and that account's token."
+            )
+        account = account_of(sid)
+        bound[account] = (*bound.get(account, ()), token)
+    return tuple(tokens), bound
 
 
 def _account_sids(env: Env) -> frozenset[str]:
@@ -116,6 +178,13 @@ def _public_url(env: Env) -> str | None:
         # Nothing that Twilio signs would ever fit.
         raise BadSettingError("PUBLIC_URL: must be given without the /callbacks at its end.")
     return url
+
+
+def _spool_dir(env: Env) -> Path:
+    named = env.str("ROLLCALL_SPOOL_DIR", default="").strip()
+    if named and not Path(named).is_absolute():
+        raise BadSettingError(f"ROLLCALL_SPOOL_DIR: must be an absolute path, not {named!r}.")
+    return Path(named) if named else user_state_path("rollcall") / "spool"
 
 
 def _prefix(env: Env) -> str:

@@ -41,8 +41,9 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedR
 
 
 @pytest.fixture
-def settings(redis_server: EmbeddedRedis) -> Settings:
+def settings(redis_server: EmbeddedRedis, tmp_path: Path) -> Settings:
     return Settings(
+        spool_dir=tmp_path / "spool",
         redis_url=redis_server.url,
         celery_broker_url=redis_server.url,
         auth_tokens=(TOKEN,),

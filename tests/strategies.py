@@ -19,7 +19,8 @@ ROOM = "RM" + "1" * 32
 IDENTITIES = ("Dana", "Dana ", "")
 # Milliseconds around the bounds: 250 ms before, 15 s after, 1 s around the room's end, 5 s late.
 STEPS = (0, 1, 249, 250, 251, 999, 1000, 1001, 4999, 5001, 14_999, 15_000, 15_001, 600_000)
-START = 1_692_043_400_000
+# 2023-08-14T20:00:00Z.
+START = 1_692_043_200_000
 
 EVENTS_OF_SESSIONS = ("participant-connected", "participant-disconnected")
 EVENTS_OF_TRACKS = ("track-added", "track-removed", "track-enabled", "track-disabled")

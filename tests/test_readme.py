@@ -394,12 +394,7 @@ def test_the_table_of_settings_is_that_of_the_settings(monkeypatch: pytest.Monke
 
 
 def test_the_reasons_are_those_of_the_errors() -> None:
-    told = re.search(r"In the order in which it refuses: (.*?)\. ", PROSE)
-    assert told
-    shown, status = set(), 0
-    for number, reason in re.findall(r"(\d{3})|`([a-z-]+)`", told[1]):
-        status = int(number or status)
-        shown |= {(status, reason)} - {(status, "")}
+    shown = {(int(status), codes(reason)[0]) for reason, status, _ in table("reason")}
     refusals = {(one.status, one.reason) for one in RefusedError.__subclasses__()}
     assert shown == refusals | {(500, RollcallError.reason)}
 

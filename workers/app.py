@@ -60,9 +60,8 @@ def create_app(settings: Settings, redis: Redis, audit: Lines) -> Celery:
             # Dropped: the next sweep finds the shard again. The text may quote the broker's URL.
             log.warning("wake_up_failed", shard=shard, reason=type(error.__cause__).__name__)
 
-    @app.task(name=DRAIN, bind=True)
-    def drain_shard(task: Task[Any, Any], shard: int) -> None:
-        context = {"task_id": task.request.id, "worker": f"{socket.gethostname()}:{os.getpid()}"}
+    def drain_here(shard: int, task_id: str | None = None) -> None:
+        context = {"task_id": task_id, "worker": f"{socket.gethostname()}:{os.getpid()}"}
         if not 0 <= shard < settings.shards:
             log.error("wake_up_for_no_shard", shard=shard, shards=settings.shards)
             return
@@ -77,6 +76,10 @@ def create_app(settings: Settings, redis: Redis, audit: Lines) -> Celery:
         if drained.handed_on:
             wake(shard)
 
+    @app.task(name=DRAIN, bind=True)
+    def drain_shard(task: Task[Any, Any], shard: int) -> None:
+        drain_here(shard, task.request.id)
+
     @app.task(name=SWEEP)
     def sweep_shards() -> None:
         try:
@@ -84,7 +87,7 @@ def create_app(settings: Settings, redis: Redis, audit: Lines) -> Celery:
         except RedisError as error:
             log.warning("sweep_failing", error=type(error).__name__)
 
-    _sweep_beside(app, Sweeper(store, wake))
+    _sweep_beside(app, Sweeper(store, wake, drain_here))
     return app
 
 

@@ -31,11 +31,20 @@ def sweep(store: Store, wake: Callable[[int], None]) -> list[int]:
 
 
 class Sweeper:
-    """A thread that sweeps every second until it is stopped."""
+    """A thread that sweeps every second until it is stopped.
 
-    def __init__(self, store: Store, wake: Callable[[int], None]) -> None:
+    A shard that still waits at the next sweep, it drains itself: the broker is away, or the worker
+    has gone deaf to it, as Celery's have been known to after a restart of Redis (celery/celery#8030
+    and others). The lease keeps two from draining the same shard.
+    """
+
+    def __init__(
+        self, store: Store, wake: Callable[[int], None], drain: Callable[[int], None]
+    ) -> None:
         self._store = store
         self._wake = wake
+        self._drain = drain
+        self._waited: frozenset[int] = frozenset()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
 
@@ -46,11 +55,19 @@ class Sweeper:
         self._stopping.set()
         self._thread.join(SWEEP_SECONDS)
 
+    def _sweep(self) -> None:
+        waiting = sweep(self._store, self._wake)
+        for shard in waiting:
+            if shard in self._waited:
+                log.warning("wake_up_unanswered", shard=shard)
+                self._drain(shard)
+        self._waited = frozenset(waiting)
+
     def _run(self) -> None:
         failing = False
         while not self._stopping.wait(SWEEP_SECONDS):
             try:
-                sweep(self._store, self._wake)
+                self._sweep()
             except Exception as error:
                 # Whatever it is: a thread that ended here would be missed by nobody.
                 if not failing:

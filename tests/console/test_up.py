@@ -150,6 +150,18 @@ def test_the_demo_shows_everything_and_ctrl_c_leaves_nothing(
     assert logs.stat().st_mode & 0o077 == 0
 
 
+def test_the_demo_is_signed_with_the_token_of_an_account_where_there_is_no_other(
+    environment: dict[str, str],
+) -> None:
+    environment["TWILIO_AUTH_TOKEN"] = f"AC{'aF' * 16}=own"
+    with running("up", "--demo", environment=environment) as up:
+        up.wait_for("The demo is over")
+        up.process.send_signal(signal.SIGINT)
+        assert up.wait() == 0
+    assert "instead of 204" not in up.said
+    assert "TWILIO_AUTH_TOKEN is not set" not in up.said
+
+
 def test_sigterm_stops_everything_as_ctrl_c_does(environment: dict[str, str]) -> None:
     with running("up", environment=environment) as up:
         up.wait_for("Ready.")

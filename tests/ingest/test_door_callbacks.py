@@ -7,8 +7,16 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from audits import AuditOutput
+from redis import Redis
 
-from schemas.keys import shard_of
+from ingest.form import read_form
+from schemas.keys import Keyspace, shard_of
+from schemas.logs import Lines
+from schemas.settings import Settings
+from workers.app import bounds_of
+from workers.drain import Drain
+from workers.store import Store
 
 Deposited = Callable[[], list[tuple[dict[str, str], str]]]
 
@@ -98,6 +106,19 @@ def test_the_charset_of_the_content_type_does_not_matter(twilio: Any, body: str)
     assert twilio.post(body, content_type=content_type).status_code == 204
 
 
+def test_a_query_signed_as_node_writes_it_is_taken(twilio: Any, body: str) -> None:
+    signed = twilio.signed(f"{twilio.url}?who=a%40b%20c'", dict(read_form(body.encode()).pairs))
+    for query, status in (("who=a@b+c%27", 204), ("who=a%40b%20c'", 204), ("who=a@b+d%27", 403)):
+        answer = twilio.client.post(
+            "/callbacks",
+            data=body,
+            query_string=query,
+            content_type="application/x-www-form-urlencoded",
+            headers=signed,
+        )
+        assert answer.status_code == status
+
+
 @pytest.mark.parametrize("query", ["a=b", "a=%20b%2f'@:&a=b&&c", "%", "=", "é%ff"])
 def test_a_query_of_the_registered_url_is_signed_as_it_is_and_holds_no_parameters(
     twilio: Any, body: str, query: str, deposited: Deposited, recorded: list[dict[str, Any]]
@@ -121,6 +142,96 @@ def test_any_of_several_tokens_is_taken(door: Callable[..., Any], body: str) -> 
     assert twilio.signing(token="old").post(body).status_code == 204
     assert twilio.signing(token="new").post(body).status_code == 204
     assert twilio.signing(token="other").post(body).status_code == 403
+
+
+def test_an_account_with_a_token_of_its_own_is_judged_by_that_alone(
+    door: Callable[..., Any], body: str, recorded: list[dict[str, Any]]
+) -> None:
+    account = recorded[0]["params"]["AccountSid"]
+    other = "AC" + "0" * 32
+    twilio = door(auth_tokens=("main",), account_tokens={account: ("own",), other: ("other's",)})
+    shouted = body.replace(account, "AC" + account[2:].upper())
+    assert shouted != body
+    for form in (body, shouted):
+        assert twilio.signing(token="own").post(form).status_code == 204
+        assert twilio.signing(token="own").get(form).status_code == 204
+        for token in ("main", "other's"):
+            assert twilio.signing(token=token).post(form).status_code == 403
+            assert twilio.signing(token=token).get(form).status_code == 403
+    third = body.replace(account, "AC" + "1" * 32)
+    assert twilio.signing(token="main").post(third).status_code == 204
+    assert twilio.signing(token="own").post(third).status_code == 403
+
+
+def test_tokens_of_accounts_alone_open_the_door_to_those(
+    door: Callable[..., Any], body: str, recorded: list[dict[str, Any]]
+) -> None:
+    account = recorded[0]["params"]["AccountSid"]
+    twilio = door(auth_tokens=(), account_tokens={account: ("own",)}).signing(token="own")
+    assert twilio.post(body).status_code == 204
+    other = twilio.post(body.replace(account, "AC" + "1" * 32))
+    assert (other.status_code, other.json["reason"]) == (403, "signature-mismatch")
+
+
+@pytest.mark.parametrize("token", ["main", "own", "other's"])
+def test_who_names_two_accounts_is_judged_by_a_token_of_neither_alone(
+    door: Callable[..., Any], body: str, recorded: list[dict[str, Any]], token: str
+) -> None:
+    account = recorded[0]["params"]["AccountSid"]
+    other = "AC" + "0" * 32
+    twilio = door(auth_tokens=("main",), account_tokens={account: ("own",), other: ("other's",)})
+    for second in (other, "AC" + "1" * 32, ""):
+        for form in (f"{body}&AccountSid={second}", f"AccountSid={second}&{body}"):
+            for answer in (twilio.signing(token=token).post(form), twilio.get(form)):
+                assert answer.json["reason"] == "signature-mismatch"
+    # The same account again is another matter, once it is verified.
+    twice = twilio.signing(token="own").post(f"{body}&AccountSid={account}")
+    assert twice.json["reason"] == "repeated-parameter"
+
+
+def test_an_account_is_the_same_in_capital_hex_digits(
+    door: Callable[..., Any], body: str, recorded: list[dict[str, Any]]
+) -> None:
+    account = recorded[0]["params"]["AccountSid"]
+    shouted = "AC" + account[2:].upper()
+    assert door(account_sids=frozenset({shouted})).post(body).status_code == 204
+    again = door(account_sids=frozenset({account})).post(body.replace(account, shouted))
+    assert again.status_code == 204
+
+
+def test_a_callback_within_the_age_that_is_wanted_is_taken(
+    door: Callable[..., Any], body: str
+) -> None:
+    assert door(max_age_seconds=315_360_000).post(body).status_code == 204
+
+
+def test_an_event_without_a_time_has_no_age(door: Callable[..., Any]) -> None:
+    form = f"StatusCallbackEvent=room-painted&AccountSid=AC{'0' * 32}"
+    assert door(max_age_seconds=60).post(form).status_code == 204
+    assert door(max_age_seconds=60).post(f"{form}&Timestamp=noon").status_code == 204
+
+
+def test_a_request_that_is_sent_again_changes_nothing(
+    twilio: Any, recorded: list[dict[str, Any]], redis: Redis, settings: Settings
+) -> None:
+    body, params = recorded[0]["body"], recorded[0]["params"]
+    signed = {
+        "data": body,
+        "content_type": "application/x-www-form-urlencoded",
+        "headers": twilio.signed(twilio.url, params),
+    }
+    audit = AuditOutput()
+    store = Store(redis, Keyspace(settings.prefix), shards=settings.shards, maxlen=1000)
+    drain = Drain(store, bounds_of(settings), Lines(audit.writing))
+    verdicts = []
+    for _ in range(2):
+        assert twilio.client.post("/callbacks", **signed).status_code == 204
+        drain.drain(shard_of(params["RoomSid"], settings.shards), {"task_id": "", "worker": ""})
+        verdicts += [record["event"] for record in audit.read()]
+    audit.close()
+    assert verdicts == ["callback_applied", "callback_duplicate"]
+    published = [entry[b"type"] for _, entry in redis.xrange("rollcall:events")]
+    assert published == [b"rollcall.room.opened"]
 
 
 def test_only_the_accounts_that_are_named_are_taken(
@@ -191,4 +302,5 @@ def test_a_callback_is_logged_in_one_line_without_anything_personal(
         "event_name": one["params"]["StatusCallbackEvent"],
         "room_sid": room_sid,
         "shard": shard_of(room_sid, 8),
+        "spooled": False,
     }

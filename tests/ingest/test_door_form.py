@@ -46,6 +46,12 @@ def test_repeated_names_are_told_once_each_in_their_order() -> None:
     assert form.values() == {"b": ["1", "2"], "a": ["1", "1", "3"], "c": ["1"]}
 
 
+def test_a_value_is_measured_in_bytes() -> None:
+    form = read_form(b"a=123456&b=%C3%A9%C3%A9&c=1234&%C3%A9%C3%A9%C3%A9=1&d=%ff%ff")
+    assert form.longer_than(5) == ["a", "d"]
+    assert form.longer_than(6) == []
+
+
 @pytest.mark.parametrize("raw", [b"a=\xff", b"a=%ff", b"%c3=1", b"a=%ED%A0%80"])
 def test_what_is_not_utf_8_is_at_fault(raw: bytes) -> None:
     assert read_form(raw).fault == "Not UTF-8."

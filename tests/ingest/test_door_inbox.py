@@ -24,7 +24,7 @@ def test_a_deposit_lies_in_the_inbox_of_its_rooms_shard(inbox: Inbox, redis: Red
     receipt = inbox.deposit(PARAMS, "a-token")
     [(entry, fields)] = redis.xrange(Keyspace("rollcall").shard(SHARD).inbox)
     assert decode(fields) == Deposit(PARAMS, "a-token")
-    assert receipt == (ROOM, SHARD, entry.decode(), True)
+    assert receipt == (ROOM, SHARD, entry.decode(), True, False)
 
 
 def test_a_callback_without_a_room_lies_with_its_account(inbox: Inbox) -> None:
@@ -41,7 +41,7 @@ def test_a_deposit_is_one_command(inbox: Inbox, redis: Redis) -> None:
     calls = {name: stats["calls"] for name, stats in redis.info("commandstats").items()}
     assert calls.pop("cmdstat_evalsha") == 10
     # What the script itself does is counted too.
-    for inside in ("xadd", "exists", "set"):
+    for inside in ("xlen", "xadd", "exists", "set"):
         assert calls.pop(f"cmdstat_{inside}") == 10
     assert not {name for name in calls if not name.startswith(("cmdstat_config", "cmdstat_info"))}
 

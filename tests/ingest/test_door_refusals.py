@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
 from console.embedded import EmbeddedRedis
-from ingest.callbacks import MAX_BODY_BYTES
+from ingest.callbacks import MAX_BODY_BYTES, MAX_PARAMETERS, MAX_VALUE_BYTES, check_age
+from ingest.form import read_form
 from ingest.inbox import Inbox
+from schemas.errors import TooOldError
 
 FORM = "application/x-www-form-urlencoded"
 Deposited = Callable[[], list[tuple[dict[str, str], str]]]
@@ -130,6 +132,13 @@ def test_a_request_with_another_signature_is_refused_as_such(
     assert told(answer) == (403, "signature-mismatch")
 
 
+def test_two_signature_headers_are_a_mismatch_though_both_fit(twilio: Any, body: str) -> None:
+    [good] = twilio.signed(twilio.url, dict(read_form(body.encode()).pairs)).values()
+    for headers in ([("X-Twilio-Signature", good)] * 2, {"X-Twilio-Signature": f"{good}, {good}"}):
+        answer = twilio.client.post("/callbacks", data=body, content_type=FORM, headers=headers)
+        assert told(answer) == (403, "signature-mismatch")
+
+
 def test_a_signature_does_not_fit_another_body_query_or_method(twilio: Any, body: str) -> None:
     headers = twilio.signed(twilio.url, {})
     for answer in (
@@ -181,20 +190,82 @@ def test_what_is_wrong_with_each_parameter_is_told(
 
 
 @pytest.mark.parametrize("content_type", ["", "application/json", "text/plain", "multipart/x"])
-def test_a_body_of_another_type_is_malformed(twilio: Any, body: str, content_type: str) -> None:
+def test_a_body_of_another_type_is_told_which_one_is_meant(
+    twilio: Any, body: str, content_type: str
+) -> None:
     answer = twilio.post(body, content_type=content_type)
-    assert told(answer) == (400, "malformed")
-    assert answer.json["fields"] == {"body": [f"Not {FORM}."]}
+    assert told(answer) == (400, "wrong-content-type")
+    assert FORM in answer.json["detail"]
 
 
-@pytest.mark.parametrize("garbage", ["RoomName=%ff", "RoomName=%", "%zz=1"])
-def test_what_is_no_form_is_malformed(twilio: Any, garbage: str) -> None:
-    posted = twilio.post(garbage)
-    assert told(posted) == (400, "malformed")
-    assert posted.json["fields"].keys() == {"body"}
-    got = twilio.get(garbage)
-    assert told(got) == (400, "malformed")
-    assert got.json["fields"].keys() == {"query"}
+@pytest.mark.parametrize(
+    ("garbage", "why"), [("RoomName=%ff", "Not UTF-8."), ("RoomName=%", "a %"), ("%zz=1", "a %")]
+)
+def test_what_no_encoder_wrote_is_told_as_that(twilio: Any, garbage: str, why: str) -> None:
+    for answer in (twilio.post(garbage), twilio.get(garbage)):
+        assert told(answer) == (400, "wrong-encoding")
+        assert why in answer.json["detail"]
+
+
+def test_more_parameters_than_a_callback_can_have_are_refused(
+    twilio: Any, body: str, recorded: list[dict[str, Any]]
+) -> None:
+    already = len(recorded[0]["params"])
+    more = [f"New{number}=1" for number in range(MAX_PARAMETERS + 1 - already)]
+    form = "&".join([body, *more])
+    for answer in (twilio.post(form, content_type="text/plain"), twilio.get(form)):
+        assert told(answer) == (400, "too-many-parameters")
+
+
+def test_a_value_longer_than_one_can_be_is_named_and_refused(twilio: Any, body: str) -> None:
+    # Two bytes in UTF-8, six as they are sent.
+    form = f"{body}&New=1&Long={'%C3%A9' * (MAX_VALUE_BYTES // 2)}x&RoomMood=%ff"
+    assert len(form) < MAX_BODY_BYTES
+    for answer in (twilio.post(form, content_type="text/plain"), twilio.get(form)):
+        assert told(answer) == (400, "value-too-long")
+        assert answer.json["names"] == ["Long"]
+
+
+def test_the_reasons_for_a_400_come_in_their_order(twilio: Any) -> None:
+    wrong = [
+        ("repeated-parameter", "a=1"),
+        ("too-many-parameters", "&".join(f"b{number}" for number in range(MAX_PARAMETERS))),
+        ("value-too-long", f"c={'x' * (MAX_VALUE_BYTES + 1)}"),
+        ("wrong-content-type", ""),
+        ("wrong-encoding", "%"),
+        ("malformed", ""),
+    ]
+    for number, (reason, _) in enumerate(wrong):
+        still = wrong[number:]
+        form = "&".join(["a=1", *(piece for _, piece in still if piece)])
+        typed = "text/plain" if any(one == "wrong-content-type" for one, _ in still) else FORM
+        assert told(twilio.post(form, content_type=typed)) == (400, reason)
+
+
+def test_what_is_older_than_is_wanted_is_refused_once_it_is_verified(
+    door: Callable[..., Any], body: str
+) -> None:
+    twilio = door(max_age_seconds=48 * 3600)
+    assert told(twilio.post(body)) == (400, "too-old")
+    assert told(twilio.get(body)) == (400, "too-old")
+    assert told(twilio.signing(token="a-wrong-token").post(body)) == (403, "signature-mismatch")
+
+
+AGED = {"Timestamp": "2023-08-14T20:00:00.500Z"}
+STAMPED = 1_692_043_200.5
+
+
+def test_the_age_is_counted_from_the_timestamp_to_the_clock_and_its_bound_is_taken() -> None:
+    check_age(AGED, 60, STAMPED + 60)
+    check_age(AGED, 60, STAMPED - 60)
+    with pytest.raises(TooOldError):
+        check_age(AGED, 60, STAMPED + 60.001)
+    check_age(AGED, 0, STAMPED + 10**9)
+
+
+@pytest.mark.parametrize("params", [{}, {"Timestamp": ""}, {"Timestamp": "yesterday"}])
+def test_a_callback_without_a_time_that_can_be_read_has_no_age(params: dict[str, str]) -> None:
+    check_age(params, 60, STAMPED + 10**9)
 
 
 def test_an_empty_form_is_malformed(twilio: Any) -> None:
@@ -203,10 +274,10 @@ def test_an_empty_form_is_malformed(twilio: Any) -> None:
     assert answer.json["fields"].keys() == {"StatusCallbackEvent", "AccountSid"}
 
 
-def test_without_redis_the_answer_is_unavailable_at_once(
+def test_without_redis_and_without_a_spool_the_answer_is_unavailable_at_once(
     door: Callable[..., Any], private_inbox: Inbox, private_redis: EmbeddedRedis, body: str
 ) -> None:
-    twilio = door(inbox=private_inbox)
+    twilio = door(inbox=private_inbox, spool_max_bytes=0)
     private_redis.stop()
     began = time.monotonic()
     answer = twilio.post(body)
@@ -221,14 +292,15 @@ def test_with_a_redis_that_hangs_the_answer_comes_within_a_second(
     body: str,
     log: list[Any],
 ) -> None:
-    twilio = door(inbox=private_inbox)
+    twilio = door(inbox=private_inbox, spool_max_bytes=0)
     os.kill(private_redis.pid, signal.SIGSTOP)
     began = time.monotonic()
     answer = twilio.post(body)
     assert time.monotonic() - began < 1.0
     assert told(answer) == (503, "unavailable")
-    [line] = log
-    assert (line["reason"], line["cause"]) == ("unavailable", "TimeoutError")
+    began_to_spool, refused = log
+    assert (began_to_spool["event"], began_to_spool["cause"]) == ("spooling_began", "TimeoutError")
+    assert refused["reason"] == "unavailable"
 
 
 def test_a_failure_of_ours_is_logged_with_its_traceback_and_told_without_details(
@@ -340,4 +412,8 @@ def test_no_request_makes_the_door_fail(
 @given(st.binary() | TEXT.map(lambda text: f"AccountSid={text}".encode()), TEXT)
 def test_no_signed_request_makes_the_door_fail(twilio: Any, body: bytes, token: str) -> None:
     signed = twilio.signing(headers={"I-Twilio-Idempotency-Token": token})
-    assert told(signed.post(body)) in {(400, "malformed"), (400, "repeated-parameter")}
+    assert told(signed.post(body)) in {
+        (400, "malformed"),
+        (400, "repeated-parameter"),
+        (400, "wrong-encoding"),
+    }

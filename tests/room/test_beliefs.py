@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from functools import reduce
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rooms import (
     BOUNDS,
     CAMERA,
@@ -381,3 +383,49 @@ def test_folding_mute_and_unmute_gives_the_view() -> None:
 def test_a_kind_of_event_that_is_not_known_is_not_folded(kind: str) -> None:
     with pytest.raises(ValueError, match="not a derived event"):
         fold(View(), Event(kind, ROOM, 0, {"participant_sid": PHONE, "survivor_sid": PHONE}))
+
+
+def test_the_events_of_a_track_tell_whose_it_is_what_it_is_and_when() -> None:
+    story = [
+        track("added", PHONE, 1),
+        track("disabled", PHONE, 20),
+        track("enabled", PHONE, 300),
+        track("removed", PHONE, 4_000),
+    ]
+    events, _ = concluded(story)
+    start = events[0].at - 1_000
+    place = {"room_sid": ROOM, "room_name": "Room 1"}
+    whose = {**place, "participant_sid": PHONE, "identity": "Dana", "kind": "video"}
+    assert [(e.kind, e.at - start, e.data) for e in events[2:]] == [
+        ("track.published", 1_000, {**whose, "name": "camera", "inferred": False}),
+        ("track.disabled", 20_000, whose),
+        ("track.enabled", 300_000, whose),
+        ("track.unpublished", 4_000_000, {**whose, "name": "camera", "cause": "removed"}),
+    ]
+
+
+def test_of_two_times_told_the_earlier_one_counts_for_starts_and_for_ends() -> None:
+    twice = [
+        (created(), created(5)),
+        (ended(90_000), ended(90_001)),
+        (connected(PHONE, 10), connected(PHONE, 11)),
+        (disconnected(PHONE, 50_000), disconnected(PHONE, 50_001)),
+        (track("added", PHONE, 20), track("added", PHONE, 21)),
+        (track("removed", PHONE, 30), track("removed", PHONE, 31)),
+    ]
+    for early, late in twice:
+        # Each alone, so that nothing else of the room tells a time.
+        alone = facts_of([early])
+        for history in ([early, late], [late, early]):
+            facts = facts_of(history)
+            assert view(facts, BOUNDS) == view(alone, BOUNDS)
+            assert repr(view(facts, BOUNDS)) == repr(view(alone, BOUNDS))
+
+
+@given(st.lists(st.integers(0, 20)))
+def test_the_sequence_numbers_heard_are_kept_as_ranges_without_a_hole(numbers: list[int]) -> None:
+    told = [created() | {"SequenceNumber": str(number)} for number in numbers]
+    ranges = facts_of([created(), *told]).sequences
+    assert [n for least, most in ranges for n in range(least, most + 1)] == sorted(set(numbers))
+    # The fewest ranges that there are: between any two lies a number that was not heard.
+    assert all(one[1] + 1 < two[0] for one, two in pairwise(ranges))

@@ -360,7 +360,7 @@ def _anything(draw: st.DrawFn) -> dict[str, str]:
 def test_reading_fast_gives_what_the_schema_gives_and_fails_where_it_does(
     params: dict[str, str],
 ) -> None:
-    schema = SCHEMAS.get(params["StatusCallbackEvent"])
+    schema = SCHEMAS.get(params.get("StatusCallbackEvent", ""))
     if schema is None:
         return
     if at_fault(params):

@@ -8,7 +8,13 @@ from collections.abc import Iterator
 import pytest
 
 from schemas import errors
-from schemas.errors import MalformedError, RefusedError, RepeatedParameterError, RollcallError
+from schemas.errors import (
+    MalformedError,
+    RefusedError,
+    RepeatedParameterError,
+    RollcallError,
+    ValueTooLongError,
+)
 
 
 def _subclasses(of: type[RollcallError]) -> Iterator[type[RollcallError]]:
@@ -25,6 +31,8 @@ LEAVES = [one for one in MEMBERS if not any(issubclass(o, one) for o in MEMBERS 
 def made(kind: type[RollcallError]) -> RollcallError:
     if kind is RepeatedParameterError:
         return RepeatedParameterError(["RoomName", "Mood"])
+    if kind is ValueTooLongError:
+        return ValueTooLongError(["RoomName"])
     if kind is MalformedError:
         return MalformedError({"Timestamp": ["Not text."], "RoomSid": ["Missing."]})
     return kind()
@@ -70,6 +78,11 @@ def test_refusals_have_the_reasons_and_statuses_of_the_contract() -> None:
         "account-not-allowed": 403,
         "repeated-parameter": 400,
         "malformed": 400,
+        "too-many-parameters": 400,
+        "value-too-long": 400,
+        "wrong-content-type": 400,
+        "wrong-encoding": 400,
+        "too-old": 400,
         "too-large": 413,
         "method-not-allowed": 405,
         "not-found": 404,

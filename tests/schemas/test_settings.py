@@ -45,6 +45,7 @@ def test_nothing_but_the_address_of_redis_is_needed() -> None:
         ("PORT", 1, 65_535, "port"),
         ("ROLLCALL_SHARDS", 1, 1024, "shards"),
         ("ROLLCALL_TRUSTED_PROXIES", 0, 16, "trusted_proxies"),
+        ("ROLLCALL_MAX_AGE", 0, 315_360_000, "max_age_seconds"),
         ("ROLLCALL_EVENTS_MAXLEN", 1, 2**40, "events_maxlen"),
         ("ROLLCALL_EVICTION_BEFORE_MS", 0, 60_000, "eviction_before_ms"),
         ("ROLLCALL_EVICTION_AFTER_MS", 0, 600_000, "eviction_after_ms"),
@@ -84,6 +85,61 @@ def test_several_tokens_are_taken_and_never_shown(monkeypatch: Environment) -> N
     settings = Settings.from_environment()
     assert settings.auth_tokens == ("one-secret", "another-secret")
     assert "secret" not in repr(settings)
+
+
+def test_an_account_may_have_tokens_of_its_own_and_they_are_never_shown(
+    monkeypatch: Environment,
+) -> None:
+    monkeypatch.setenv("TWILIO_AUTH_TOKEN", f"secret-1,{OTHER} = secret-2, {OTHER}=secret-3")
+    settings = Settings.from_environment()
+    assert settings.auth_tokens == ("secret-1",)
+    assert list(settings.account_tokens.values()) == [("secret-2", "secret-3")]
+    assert "secret" not in repr(settings)
+
+
+def test_an_account_is_judged_by_its_own_tokens_and_any_other_by_those_of_no_account(
+    monkeypatch: Environment,
+) -> None:
+    monkeypatch.setenv("TWILIO_AUTH_TOKEN", f"main,{OTHER}=own,{OTHER}=next,shared,{OTHER}=shared")
+    settings = Settings.from_environment()
+    for sid in (OTHER, "AC" + OTHER[2:].lower(), "AC" + OTHER[2:].upper()):
+        assert settings.tokens_for([sid]) == ("own", "next", "shared")
+    for sid in (ACCOUNT, "", "AC", OTHER.lower(), OTHER + " "):
+        assert settings.tokens_for([sid]) == ("main", "shared")
+    assert settings.tokens_for([]) == ("main", "shared")
+    # Neither account's own token may speak for the other.
+    assert settings.tokens_for([OTHER, ACCOUNT]) == ("shared",)
+    assert settings.tokens_for([ACCOUNT, OTHER]) == ("shared",)
+
+
+def test_with_tokens_of_accounts_alone_no_other_account_is_judged(
+    monkeypatch: Environment,
+) -> None:
+    monkeypatch.setenv("TWILIO_AUTH_TOKEN", f"{OTHER}=own")
+    settings = Settings.from_environment()
+    assert settings.tokens_for([ACCOUNT]) == settings.tokens_for([]) == ()
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "AC123=secret",
+        f"{ACCOUNT}=",
+        "=secret",
+        f"secret={ACCOUNT}",
+        f"{ACCOUNT}=secret=",
+        f"{ACCOUNT}=secret={ACCOUNT}",
+        f"{OTHER.lower()}=secret",
+    ],
+)
+def test_a_pair_that_names_no_account_or_token_is_refused_without_showing_it(
+    monkeypatch: Environment, word: str
+) -> None:
+    monkeypatch.setenv("TWILIO_AUTH_TOKEN", f"secret-1,{word}")
+    told = complaint()
+    assert told.startswith("TWILIO_AUTH_TOKEN: ")
+    assert "secret" not in told
+    assert ACCOUNT not in told
 
 
 def test_several_accounts_are_taken(monkeypatch: Environment) -> None:

@@ -1,0 +1,218 @@
+"""`/metrics`: what is counted, and that every word is there from the start and none is input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from ingest.callbacks import CallbackDoor, register_callbacks
+from ingest.inbox import Inbox
+from ingest.metrics import MeasuredDeposits, Metrics, metrics_views
+from ingest.problems import register_problems
+from ingest.spool import Spool
+from schemas.errors import RefusedError, RollcallError, UnavailableError
+from schemas.settings import Settings
+
+ODD_SCRAPER = {"Accept": "application/openmetrics-text;version=9.9\u00e9,*/*;q=0.1"}
+
+
+def reasons(kind: type[RollcallError] = RefusedError) -> Iterator[str]:
+    """The words of the leaves of the tree."""
+    subclasses = kind.__subclasses__()
+    if not subclasses:
+        yield kind.reason
+    for one in subclasses:
+        yield from reasons(one)
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def spool(settings: Settings) -> Iterator[Spool]:
+    spool = Spool(settings.spool_dir, settings.spool_max_bytes)
+    yield spool
+    spool.close()
+
+
+@pytest.fixture
+def app(settings: Settings, inbox: Inbox, bell: Any, metrics: Metrics, spool: Spool) -> Flask:
+    """A door with metrics."""
+    deposits = MeasuredDeposits(inbox, spool, bell, metrics)
+    metrics.watch(spool, deposits.state)
+    app = Flask("ingest", static_folder=None)
+    register_callbacks(app, CallbackDoor(settings, deposits))
+    app.register_blueprint(metrics_views(metrics))
+    register_problems(app)
+    return app
+
+
+@pytest.fixture
+def knock(twilio: Any, app: Flask) -> Any:
+    return twilio.signing(client=app.test_client())
+
+
+@pytest.fixture
+def read(app: Flask) -> Callable[..., float]:
+    """Read one sample as Prometheus would."""
+
+    def sample(name: str, **labels: str) -> float:
+        [value] = [
+            one.value
+            for one in scrape(app.test_client())
+            if (one.name, one.labels) == (name, labels)
+        ]
+        return value
+
+    return sample
+
+
+def scrape(client: FlaskClient) -> list[Any]:
+    text = client.get("/metrics").text
+    return [one for family in text_string_to_metric_families(text) for one in family.samples]
+
+
+def test_every_word_is_there_before_anything_has_happened(app: Flask) -> None:
+    samples = scrape(app.test_client())
+    refused = {
+        one.labels["reason"]: one.value
+        for one in samples
+        if one.name == "rollcall_callbacks_refused_total"
+    }
+    assert refused == dict.fromkeys([*reasons(), RollcallError.reason], 0.0)
+    accepted = {
+        one.labels["where"]: one.value
+        for one in samples
+        if one.name == "rollcall_callbacks_accepted_total"
+    }
+    assert accepted == {"inbox": 0.0, "spool": 0.0}
+
+
+@pytest.mark.parametrize("headers", [{}, ODD_SCRAPER])
+def test_it_is_prometheus_text_whatever_is_asked_for(app: Flask, headers: dict[str, str]) -> None:
+    answer = app.test_client().get("/metrics", headers=headers)
+    assert answer.status_code == 200
+    assert answer.content_type == "text/plain; version=0.0.4; charset=utf-8"
+
+
+def test_what_is_taken_is_counted_and_timed(
+    knock: Any, read: Callable[..., float], recorded: list[dict[str, Any]]
+) -> None:
+    for one in recorded[:3]:
+        assert knock.post(one["body"]).status_code == 204
+    assert read("rollcall_callbacks_accepted_total", where="inbox") == 3
+    assert read("rollcall_callbacks_accepted_total", where="spool") == 0
+    assert read("rollcall_deposit_seconds_count") == 3
+    assert read("rollcall_deposit_seconds_bucket", le="+Inf") == 3
+    assert 0 < read("rollcall_deposit_seconds_sum") < 3
+
+
+def test_what_is_spooled_is_counted_and_can_be_seen_to_lie_there(
+    knock: Any,
+    read: Callable[..., float],
+    monkeypatch: pytest.MonkeyPatch,
+    recorded: list[dict[str, Any]],
+) -> None:
+    assert read("rollcall_spool_callbacks") == read("rollcall_spool_bytes") == 0
+    monkeypatch.setattr(Inbox, "deposit", _away)
+    assert knock.post(recorded[0]["body"]).status_code == 204
+    assert read("rollcall_callbacks_accepted_total", where="spool") == 1
+    assert read("rollcall_callbacks_accepted_total", where="inbox") == 0
+    assert read("rollcall_spool_callbacks") == 1
+    assert read("rollcall_spool_bytes") > 100
+
+
+def test_the_state_is_read_when_somebody_asks(
+    read: Callable[..., float], spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def states() -> list[str]:
+        known = ("ready", "spooling", "unavailable")
+        told = {state: read("rollcall_door_state", state=state) for state in known}
+        assert sorted(told.values()) == [0, 0, 1]
+        return [state for state, value in told.items() if value]
+
+    assert states() == ["ready"]
+    monkeypatch.setattr(Inbox, "check", _away)
+    assert states() == ["spooling"]
+    monkeypatch.setattr(spool, "_max_bytes", 0)
+    assert states() == ["unavailable"]
+
+
+def test_a_deposit_that_fails_is_timed_and_counted_as_refused(
+    knock: Any,
+    read: Callable[..., float],
+    spool: Spool,
+    monkeypatch: pytest.MonkeyPatch,
+    recorded: list[dict[str, Any]],
+) -> None:
+    monkeypatch.setattr(Inbox, "deposit", _away)
+    monkeypatch.setattr(spool, "_max_bytes", 0)
+    assert knock.post(recorded[0]["body"]).status_code == 503
+    assert read("rollcall_deposit_seconds_count") == 1
+    assert read("rollcall_callbacks_refused_total", reason="unavailable") == 1
+    assert read("rollcall_callbacks_accepted_total", where="inbox") == 0
+
+
+def test_refusals_are_counted_by_what_the_sender_was_told(
+    knock: Any, app: Flask, read: Callable[..., float], recorded: list[dict[str, Any]]
+) -> None:
+    client = app.test_client()
+    knock.post("StatusCallbackEvent=room-ended")
+    knock.signing(token="another").post(recorded[0]["body"])
+    client.post("/callbacks", data=recorded[0]["body"])
+    client.post("/callbacks", data=b"x" * 100_000)
+    client.head("/callbacks")
+    client.put("/callbacks")
+    client.get("/wp-login.php")
+    counted = {
+        "malformed": 1,
+        "signature-mismatch": 1,
+        "signature-missing": 1,
+        "too-large": 1,
+        "method-not-allowed": 2,
+        "not-found": 1,
+    }
+    for reason in reasons():
+        expected = counted.get(reason, 0)
+        assert read("rollcall_callbacks_refused_total", reason=reason) == expected, reason
+
+
+def test_a_failure_of_our_own_is_counted_too(
+    knock: Any,
+    read: Callable[..., float],
+    monkeypatch: pytest.MonkeyPatch,
+    recorded: list[dict[str, Any]],
+) -> None:
+    def broken(*_args: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Inbox, "deposit", broken)
+    assert knock.post(recorded[0]["body"]).status_code == 500
+    assert read("rollcall_callbacks_refused_total", reason="error") == 1
+
+
+def test_no_label_is_taken_from_what_is_not_known(
+    app: Flask, metrics: Metrics, read: Callable[..., float]
+) -> None:
+    before = {(one.name, *one.labels.values()) for one in scrape(app.test_client())}
+    metrics.refused("something-new")
+    assert {(one.name, *one.labels.values()) for one in scrape(app.test_client())} == before
+    assert read("rollcall_callbacks_refused_total", reason="error") == 1
+
+
+def test_two_applications_do_not_mix() -> None:
+    one, other = Metrics(), Metrics()
+    one.accepted("inbox")
+    assert b'accepted_total{where="inbox"} 1.0' in one.exposition()
+    assert b'accepted_total{where="inbox"} 0.0' in other.exposition()
+
+
+def _away(*_args: Any) -> Any:
+    raise UnavailableError
