@@ -108,8 +108,9 @@ def _shape(_converter: Any, field: Field[Any], **_kwargs: Any) -> dict[str, Any]
         return {
             "description": "ISO 8601 with an offset and at most 9 decimals, from 1970 on.",
             "format": "date-time",
-            "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}"
-            r"(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$",
+            # With an offset, 1970 may begin in 1969.
+            "pattern": r"^(1969|19[7-9][0-9]|[2-9][0-9]{3})-[0-9]{2}-[0-9]{2}"
+            r"T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$",
             "examples": ["2023-08-14T20:00:00.000Z"],
         }
     return {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 from granian import Granian
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
 from ingest.app import require_tokens
@@ -28,8 +28,9 @@ _log = structlog.get_logger(__name__)
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT.
 
-    Granian bounds how long a request's head may take but not its body: whoever sends bodies drop by
-    drop holds a thread each. Let the proxy that ends TLS read requests whole, as nginx does.
+    Granian bounds how long a request's head may take (30 s) but not its body: whoever claims to
+    have a signature and sends a body drop by drop holds a thread, and as many as there are threads
+    hold the door. Let the proxy that ends TLS read requests whole, as `deploy/nginx.conf` does.
 
     Args:
         settings: of this process. Its workers read the same environment again.
@@ -51,6 +52,8 @@ def _run(settings: Settings) -> None:
         target="ingest.app:from_environment",
         factory=True,
         interface=Interfaces.WSGI,
+        # Twilio's proxy speaks HTTP/1.1; what nobody speaks to us need not be parsed.
+        http=HTTPModes.http1,
         address=_ADDRESS,
         port=settings.port,
         # One answered 1,400 callbacks a second on two cores that ran Redis and the sender as well,

@@ -42,6 +42,8 @@ LONG = 200_000
 # A hang is told from an answer that is merely slow.
 _SLOW_SECONDS = 1.0
 _HANG_SECONDS = 5.0
+# An answer takes some milliseconds.
+_PATIENCE_SECONDS = 0.1
 _REDIS_SHARDS = 8
 # What malloc and 128 threads may add while they warm up, and not once they have.
 _FLAT_BYTES = 32 * 1024 * 1024
@@ -67,8 +69,8 @@ class Attack:
     kind: str
     wire: bytes
     expects: Expects
-    # How many answers HTTP owes; none where the framing itself is broken. The sender then closes
-    # its half, and the door must close the other, with or without an answer.
+    # How many answers HTTP owes; none where the framing itself is broken. The sender then waits a
+    # little and closes its half, and the door must close the other, with or without an answer.
     answers: int = 1
     # Where the door may hang up on what it does not care to read.
     may_close: bool = False
@@ -561,8 +563,7 @@ class Sender:
             writer.write(one.wire)
             await writer.drain()
             if not one.answers:
-                writer.write_eof()
-                answers += _answers_in(await reader.read(-1))
+                answers += _answers_in(await _rest(reader, writer))
             while len(answers) < one.answers and not closes:
                 answers.append(await _answer(reader))
                 closes = answers[-1].closes
@@ -574,6 +575,17 @@ class Sender:
         if closes:
             await self.close()
         return answers
+
+
+async def _rest(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+    """Everything that the door has to say to what may never become a request."""
+    first = b""
+    # The door drops a request whose sender has closed its half, so that comes second.
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            first = await reader.read(1)
+    writer.write_eof()
+    return first + await reader.read(-1)
 
 
 async def _answer(reader: asyncio.StreamReader) -> Answer:
@@ -602,13 +614,10 @@ def _head(head: bytes) -> tuple[int, int, bool]:
     first, *lines = head.lower().split(b"\r\n")
     named = dict(line.partition(b":")[::2] for line in lines)
     status = int(first.split()[1])
-    if status >= 200 and status != 204 and b"content-length" not in named:
-        raise EOFError
-    return (
-        status,
-        int(named.get(b"content-length", b"0")),
-        named.get(b"connection", b"").strip() == b"close",
-    )
+    # An answer that does not tell its length is the last one of its connection.
+    endless = status >= 200 and status != 204 and b"content-length" not in named
+    closes = endless or named.get(b"connection", b"").strip() == b"close"
+    return status, int(named.get(b"content-length", b"0")), closes
 
 
 def _reason(body: bytes) -> str:

@@ -153,7 +153,8 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
         "XDG_STATE_HOME": str(home / "state"),
     }
     said = home / "said.txt"
-    up = {**environment, "PORT": str(free_port())}
+    # As `make demo` starts it: with no environment activated.
+    up = {**environment, "PATH": os.environ["PATH"], "PORT": str(free_port())}
     with until_ctrl_c([str(programs[0] / "rollcall"), "up", "--demo"], up, said):
         wait_for(lambda: "The demo is over" in said.read_text(), "the demo did not end")
         shown = said.read_text()

@@ -214,5 +214,5 @@ def test_two_applications_do_not_mix() -> None:
     assert b'accepted_total{where="inbox"} 0.0' in other.exposition()
 
 
-def _away(*_args: Any) -> Any:
+def _away(*_args: Any, **_kwargs: Any) -> Any:
     raise UnavailableError

@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
+from urllib.parse import urlencode
 
 import jsonschema_rs
 import pytest
@@ -44,7 +45,6 @@ from schemas.settings import Settings
 
 DOCUMENT = openapi_document()
 URL = "https://rollcall.example/callbacks"
-HEADER = "X-Twilio-Signature"
 # The names that the document has for them.
 CALLBACKS = ("POST /callbacks", "GET /callbacks")
 OTHERS = ("GET /healthz", "GET /readyz", "GET /metrics", "GET /openapi.json")
@@ -113,7 +113,7 @@ def each(strategy: Any, count: int, do: Callable[[Case], None]) -> None:
     @hypothesis_settings(
         max_examples=count,
         deadline=None,
-        database=None,
+        # How long Schemathesis takes to make a case, and how many it throws away, is its affair.
         suppress_health_check=list(HealthCheck),
     )
     @given(strategy)
@@ -202,7 +202,7 @@ def test_what_is_accepted_fits_it(
 ) -> None:
     params = recorded[0]["params"] | changes
     validator_of("Callback").validate(params)
-    assert twilio.client.get("/healthz").status_code == 200
+    assert twilio.post(urlencode(params)).status_code == 204
 
 
 @pytest.mark.parametrize("operation", CALLBACKS)
@@ -212,9 +212,10 @@ def test_what_it_allows_is_answered_as_it_says_and_mostly_taken(
     def send(case: Case) -> None:
         case.call_and_validate(checks=AS_THE_DOCUMENT_SAYS)
 
-    each(cases(operation, signing, GenerationMode.POSITIVE), 150, send)
+    each(cases(operation, signing, GenerationMode.POSITIVE), 80, send)
     assert set(signing.statuses) <= {204, 400}
-    assert signing.statuses[204] > signing.statuses[400]
+    # What a schema cannot say, like that a 31st of June does not exist.
+    assert signing.statuses[204] > 5 * signing.statuses[400]
 
 
 @pytest.mark.parametrize("operation", CALLBACKS)
@@ -222,8 +223,9 @@ def test_what_it_does_not_allow_is_answered_as_it_says(operation: str, signing: 
     def send(case: Case) -> None:
         case.call_and_validate(checks=AS_THE_DOCUMENT_SAYS)
 
-    each(cases(operation, signing, GenerationMode.NEGATIVE), 150, send)
-    assert signing.statuses[400] > signing.statuses[204]
+    each(cases(operation, signing, GenerationMode.NEGATIVE), 80, send)
+    # As text, much of what a schema does not allow is allowed.
+    assert signing.statuses[400] > 20
 
 
 @pytest.mark.parametrize("operation", CALLBACKS)
@@ -232,7 +234,7 @@ def test_without_a_signature_all_of_it_is_refused(operation: str, app: Flask) ->
         answer = case.call_and_validate(checks=AS_THE_DOCUMENT_SAYS)
         assert answer.status_code == 403
 
-    each(cases(operation, app, GenerationMode.POSITIVE), 50, send)
+    each(cases(operation, app, GenerationMode.POSITIVE), 30, send)
 
 
 @pytest.mark.parametrize("operation", OTHERS)

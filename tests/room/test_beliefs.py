@@ -429,3 +429,9 @@ def test_the_sequence_numbers_heard_are_kept_as_ranges_without_a_hole(numbers: l
     assert [n for least, most in ranges for n in range(least, most + 1)] == sorted(set(numbers))
     # The fewest ranges that there are: between any two lies a number that was not heard.
     assert all(one[1] + 1 < two[0] for one, two in pairwise(ranges))
+
+
+def test_an_unknown_parameter_with_a_comma_in_its_name_is_not_taken_for_two() -> None:
+    told = [connected(PHONE, 0) | {"A": "", "B": ""}, connected(PHONE, 0) | {"A,B": ""}]
+    reports = [e for e in concluded(told)[0] if e.kind == "callback.unrecognised"]
+    assert [set(report.data["params"]) for report in reports] == [{"A", "B"}, {"A,B"}]

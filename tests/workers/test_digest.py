@@ -254,6 +254,14 @@ def test_what_is_set_aside_is_kept_whole_with_the_reason_and_leaves_the_facts_al
     assert len(facts.set_aside) == 1
 
 
+def test_what_is_set_aside_does_not_change_whose_room_it_is() -> None:
+    other = created() | {"Timestamp": "noon", "AccountSid": "AC" + "f" * 32}
+    taken = digested(entry(0, created()), entry(1, other))
+    assert records.decode(taken.rooms[ROOM]).facts.account_sid == ACCOUNT
+    (alert,) = entries_of(taken.alerts)
+    assert alert["source"] == f"/twilio/{ACCOUNT}/rooms/{ROOM}"
+
+
 def test_the_same_set_aside_twice_is_kept_twice_and_raised_once() -> None:
     taken = digested(entry(0, rubbish=b"1"), entry(1, rubbish=b"1"), entry(2, rubbish=b"2"))
     assert len(taken.dead) == 3
