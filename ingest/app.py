@@ -12,6 +12,8 @@ from ingest.deposits import Deposits
 from ingest.doorbell import Bell, open_doorbell
 from ingest.health import health_views
 from ingest.inbox import Inbox, open_inbox
+from ingest.metrics import MeasuredDeposits, Metrics, metrics_views
+from ingest.openapi import openapi_views
 from ingest.orphan import end_with_parent
 from ingest.problems import register_problems
 from ingest.spool import Spool
@@ -36,11 +38,15 @@ def create_app(
     require_tokens(settings)
     doorbell = doorbell or open_doorbell(settings)
     spool = Spool(settings.spool_dir, settings.spool_max_bytes)
-    deposits = Deposits(inbox or open_inbox(settings), spool, doorbell)
+    metrics = Metrics()
+    deposits = MeasuredDeposits(inbox or open_inbox(settings), spool, doorbell, metrics)
+    metrics.watch(spool, deposits.state)
 
     app = Flask("ingest", static_folder=None)
     register_callbacks(app, CallbackDoor(settings, deposits))
     app.register_blueprint(health_views(deposits))
+    app.register_blueprint(metrics_views(metrics))
+    app.register_blueprint(openapi_views())
     register_problems(app)
     app.extensions["deposits"] = deposits
     hops = settings.trusted_proxies

@@ -30,15 +30,10 @@ from schemathesis.specs.openapi.checks import (
 from twilio.request_validator import RequestValidator
 from werkzeug.datastructures import MultiDict
 
-from ingest.callbacks import CallbackDoor, register_callbacks
-from ingest.deposits import Deposits
+from ingest.app import create_app
 from ingest.form import read_form
-from ingest.health import health_views
 from ingest.inbox import Inbox
-from ingest.metrics import Metrics, metrics_views
-from ingest.openapi import openapi_document, openapi_views
-from ingest.problems import register_problems
-from ingest.spool import Spool
+from ingest.openapi import openapi_document
 from schemas.callbacks import SCHEMAS
 from schemas.errors import RefusedError, RollcallError
 from schemas.settings import Settings
@@ -82,15 +77,7 @@ class Signing:
 
 @pytest.fixture
 def app(settings: Settings, inbox: Inbox, bell: Any) -> Flask:
-    """The whole surface of a door."""
-    deposits = Deposits(inbox, Spool(settings.spool_dir, settings.spool_max_bytes), bell)
-    app = Flask("ingest", static_folder=None)
-    register_callbacks(app, CallbackDoor(settings, deposits))
-    app.register_blueprint(health_views(deposits))
-    app.register_blueprint(metrics_views(Metrics()))
-    app.register_blueprint(openapi_views())
-    register_problems(app)
-    return app
+    return create_app(settings, inbox=inbox, doorbell=bell)
 
 
 @pytest.fixture
