@@ -5,6 +5,7 @@ from __future__ import annotations
 import structlog
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
 from ingest.app import require_tokens
@@ -22,13 +23,19 @@ _THREADS = 128
 # `docker stop` leaves until it kills; Kubernetes and Heroku leave 30 s.
 _STOP_SECONDS = 8
 
+# Twilio's head comes in one piece; it would itself give up a connection after 5 s
+# (https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides).
+_HEAD_SECONDS = 5
+# A recorded head has less than 1 KiB; other servers' usual bound is 8 KiB a line.
+_HEAD_BYTES = 64 * 1024
+
 _log = structlog.get_logger(__name__)
 
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT.
 
-    Granian bounds how long a request's head may take (30 s) but not its body: whoever claims to
+    Granian bounds how long a request's head may take but not its body: whoever claims to
     have a signature and sends a body drop by drop holds a thread, and as many as there are threads
     hold the door. Let the proxy that ends TLS read requests whole, as `deploy/nginx.conf` does.
 
@@ -54,6 +61,9 @@ def _run(settings: Settings) -> None:
         interface=Interfaces.WSGI,
         # Twilio's proxy speaks HTTP/1.1; what nobody speaks to us need not be parsed.
         http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=_HEAD_SECONDS * 1000, max_buffer_size=_HEAD_BYTES
+        ),
         address=_ADDRESS,
         port=settings.port,
         # One answered 1,400 callbacks a second on two cores that ran Redis and the sender as well,

@@ -233,7 +233,7 @@ def test_a_door_that_trusts_no_proxy_ignores_forwarding_headers(started: Start) 
 
 
 def test_behind_nginx_a_callback_is_answered_within_a_second_beside_200_slow_clients(
-    started: Start, private_redis: EmbeddedRedis
+    started: Start, private_redis: EmbeddedRedis, eventually: Callable[[Callable[[], bool]], None]
 ) -> None:
     nginx, _ = started(**PUBLIC)
     head = [f"POST /callbacks HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {len(BODY)}"]
@@ -257,4 +257,6 @@ def test_behind_nginx_a_callback_is_answered_within_a_second_beside_200_slow_cli
     assert answers == [b"HTTP/1.1 204"] * SLOW_CLIENTS
     with Redis.from_url(private_redis.url) as redis:
         shards = [Keyspace("rollcall").shard(number).inbox for number in range(8)]
-        assert sum(map(redis.xlen, shards)) >= SLOW_CLIENTS + len(seconds)
+        # Two hundred at once may well be too many for Redis on a busy machine; the rest is spooled
+        # and comes in a moment.
+        eventually(lambda: sum(map(redis.xlen, shards)) >= SLOW_CLIENTS + len(seconds))

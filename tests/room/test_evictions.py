@@ -340,7 +340,10 @@ def test_a_dedup_key_is_short_and_the_same_for_an_identity_and_room_and_names_no
 def test_the_evidence_of_a_start_that_was_worked_out_is_what_it_was_worked_out_from() -> None:
     by_duration = disconnected(LAPTOP, 90_000, duration=30)
     by_track = track("added", LAPTOP, 60_000)
-    for start, others in ((by_duration, []), (by_track, [disconnected(LAPTOP, 90_000)])):
+    for start, others in (
+        (by_duration, [track("added", LAPTOP, 60_500)]),
+        (by_track, [disconnected(LAPTOP, 90_000, duration=29)]),
+    ):
         history = [connected(PHONE, 0), disconnected(PHONE, 60_000), start, *others]
         (eviction,) = view(facts_of(history), BOUNDS).evictions.values()
         assert eviction.evidence[1] == callback_from(start, 0).id.hex()
@@ -355,3 +358,19 @@ def test_of_an_eviction_only_the_survivor_is_a_belief() -> None:
     ]
     told = [event.kind for event in concluded(history)[0] if "evict" in event.kind]
     assert told == ["participant.evicted"]
+
+
+@pytest.mark.parametrize(("end", "gap"), [(59_750, -250), (60_000, 0), (75_000, 15_000)])
+def test_the_gap_is_the_end_of_the_one_minus_the_start_of_the_other(end: int, gap: int) -> None:
+    history = [connected(PHONE, 0), disconnected(PHONE, end), connected(LAPTOP, 60_000)]
+    (eviction,) = view(facts_of(history), BOUNDS).evictions.values()
+    assert (eviction.gap_ms, eviction.identity) == (gap, "Dana")
+
+
+def test_an_alert_is_about_the_last_eviction_and_counts_since_the_first() -> None:
+    _, alerts = concluded(_storm(0, 30, 59))
+    told = alerts[-1]
+    assert (told.subject, told.data["evicted_sid"]) == (sid("PA", 2), sid("PA", 2))
+    assert told.data["survivor_sid"] == sid("PA", 3)
+    assert told.data["since"] == alerts[0].data["since"] == alerts[0].at
+    assert len(told.data["evidence"]) == 2

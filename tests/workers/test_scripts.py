@@ -12,6 +12,7 @@ from strategies import ROOM, sid
 
 from schemas.keys import WAKE_MS, Keyspace, shard_of
 from workers import store as store_module
+from workers.drain import Drain
 from workers.store import Batch, Hold, Store
 
 SHARD = shard_of(ROOM, 8)
@@ -104,3 +105,26 @@ def test_a_key_that_is_no_stream_stops_a_commit_before_its_first_write(
     assert redis.get(keyspace.shard(SHARD).commit) is None
     written = {"events", "alerts", "dead"} - {of}
     assert [redis.exists(f"rollcall:{stream}") for stream in written] == [0] * len(written)
+
+
+def test_no_two_drains_hold_a_shard_under_the_same_name(
+    drain: Drain, redis: Redis, keyspace: Keyspace, deposit: Deposit
+) -> None:
+    names = set()
+    for number in range(1, 4):
+        deposit(connected(PHONE, number))
+        drain.drain(SHARD, {})
+        commit, _, name = redis.get(keyspace.shard(SHARD).commit).decode().partition(":")
+        assert int(commit) == number
+        names.add(name)
+    assert len(names) == 3
+
+
+def test_a_dead_workers_shard_is_free_again_after_three_seconds(
+    store: Store, redis: Redis, keyspace: Keyspace
+) -> None:
+    hold = take(store)
+    lease = keyspace.shard(SHARD).lease
+    assert 2_000 < redis.pttl(lease) <= 3_000
+    store.commit(hold, EMPTY)
+    assert 2_000 < redis.pttl(lease) <= 3_000
