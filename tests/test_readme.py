@@ -254,7 +254,9 @@ def test_make_does_what_is_said(target: str, does: str) -> None:
     meaning = line.partition("# ")[2]
     assert f"\n{target}: $(STAMP)  ## {meaning}\n" in (ROOT / "Makefile").read_text()
     # Run under `make test`, this would hand on the options of that.
-    environment = {name: os.environ[name] for name in os.environ if not name.startswith("MAKE")}
+    environment = {
+        name: os.environ[name] for name in os.environ if not name.startswith(("MAKE", "PYTEST"))
+    }
     done = subprocess.run(
         ["make", "--dry-run", target],
         capture_output=True,

@@ -104,6 +104,14 @@ def run(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedPro
     )
 
 
+def _command(process: psutil.Process) -> list[str]:
+    # It may end between being found and being asked.
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
 def assert_nothing_left(family: list[psutil.Process], environment: dict[str, str]) -> None:
     _, left = psutil.wait_procs(family, timeout=15)
     assert not left
@@ -314,7 +322,7 @@ def test_ctrl_c_is_heard_while_the_embedded_redis_hangs(
     environment["PATH"] = f"{server.parent}{os.pathsep}{environment['PATH']}"
     with running("up", environment=environment) as up:
         deadline = time.monotonic() + BOUND
-        while not any("sleep" in child.cmdline() for child in up.family()):
+        while not any("sleep" in _command(child) for child in up.family()):
             assert time.monotonic() < deadline, up.said
             time.sleep(0.01)
         family = up.family()

@@ -6,7 +6,7 @@ from functools import reduce
 from itertools import pairwise, permutations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rooms import (
     BOUNDS,
@@ -422,7 +422,10 @@ def test_of_two_times_told_the_earlier_one_counts_for_starts_and_for_ends() -> N
             assert repr(view(facts, BOUNDS)) == repr(view(alone, BOUNDS))
 
 
-@given(st.lists(st.integers(0, 20)))
+@given(st.lists(st.integers(0, 20)) | st.permutations(range(6)))
+@example([0, 1, 2, 3])
+@example([3, 2, 1, 0])
+@example([0, 2, 1, 3])
 def test_the_sequence_numbers_heard_are_kept_as_ranges_without_a_hole(numbers: list[int]) -> None:
     told = [created() | {"SequenceNumber": str(number)} for number in numbers]
     ranges = facts_of([created(), *told]).sequences
@@ -435,3 +438,25 @@ def test_an_unknown_parameter_with_a_comma_in_its_name_is_not_taken_for_two() ->
     told = [connected(PHONE, 0) | {"A": "", "B": ""}, connected(PHONE, 0) | {"A,B": ""}]
     reports = [e for e in concluded(told)[0] if e.kind == "callback.unrecognised"]
     assert [set(report.data["params"]) for report in reports] == [{"A", "B"}, {"A,B"}]
+
+
+def test_of_two_texts_told_in_one_millisecond_the_greater_sequence_number_decides() -> None:
+    older = connected(PHONE, 0, "Zoe") | {"SequenceNumber": "7", "RoomName": "Z"}
+    newer = connected(PHONE, 0, "Ann") | {"SequenceNumber": "8", "RoomName": "A"}
+    for history in ([older, newer], [newer, older]):
+        believed = view(facts_of(history), BOUNDS)
+        assert (believed.room_name, believed.sessions[PHONE].identity) == ("A", "Ann")
+
+
+@pytest.mark.parametrize("first", ["7", "8"])
+def test_of_two_ends_told_in_one_millisecond_the_lesser_sequence_number_decides(first: str) -> None:
+    second = {"7": "8", "8": "7"}[first]
+    one = ended(90_000, duration=int(first)) | {"SequenceNumber": first}
+    other = ended(90_000, duration=int(second)) | {"SequenceNumber": second}
+    for history in ([one, other], [other, one]):
+        room = view(facts_of(history), BOUNDS).room
+        assert room
+        assert room.duration_seconds == 7
+    gone = disconnected(PHONE, 90_000, duration=int(first)) | {"SequenceNumber": first}
+    again = disconnected(PHONE, 90_000, duration=int(second)) | {"SequenceNumber": second}
+    assert view(facts_of([gone, again]), BOUNDS).sessions[PHONE].duration_seconds == 7

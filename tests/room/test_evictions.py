@@ -374,3 +374,9 @@ def test_an_alert_is_about_the_last_eviction_and_counts_since_the_first() -> Non
     assert told.data["survivor_sid"] == sid("PA", 3)
     assert told.data["since"] == alerts[0].data["since"] == alerts[0].at
     assert len(told.data["evidence"]) == 2
+
+
+def test_an_earlier_end_of_the_room_learned_after_a_later_one_takes_an_eviction_back() -> None:
+    events, _ = concluded([*TAKEOVER, ended(90_000), ended(60_900)])
+    told = [event.kind for event in events if "evict" in event.kind]
+    assert told == ["participant.evicted", "participant.eviction-retracted"]
