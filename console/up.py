@@ -71,6 +71,9 @@ def _run(settings: Settings, stop: threading.Event, stack: ExitStack, *, demo: b
     made_token = not (settings.auth_tokens or settings.account_tokens)
     if made_token:
         settings = replace(settings, auth_tokens=(secrets.token_hex(16),))
+    if demo:
+        # Its recorded room is of 2023.
+        settings = replace(settings, max_age_seconds=0)
     children = Children(state / "logs", _environment(settings))
     stack.callback(children.stop)
     click.echo(welcome(settings, state, embedded=redis, made_token=made_token))
@@ -107,6 +110,7 @@ def _environment(settings: Settings) -> dict[str, str]:
     return os.environ | {
         "REDIS_URL": settings.redis_url,
         "TWILIO_AUTH_TOKEN": ",".join([*settings.auth_tokens, *bound]),
+        "ROLLCALL_MAX_AGE": str(settings.max_age_seconds),
         "PYTHONUNBUFFERED": "1",
     }
 

@@ -7,17 +7,17 @@ import atexit
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from ingest.callbacks import CallbackDoor, register_callbacks
+from ingest.callbacks import MAX_BODY_BYTES, CallbackDoor, register_callbacks
 from ingest.deposits import Deposits
 from ingest.doorbell import Bell, open_doorbell
+from ingest.gateway import Gateway
 from ingest.health import health_views
 from ingest.inbox import Inbox, open_inbox
-from ingest.metrics import MeasuredDeposits, Metrics, metrics_views
+from ingest.metrics import AskedNow, MeasuredDeposits, Metrics, forget_dead_processes, metrics_views
 from ingest.openapi import openapi_views
 from ingest.orphan import end_with_parent
 from ingest.problems import register_problems
 from ingest.spool import Spool
-from schemas.errors import BadSettingError
 from schemas.logs import Lines, configure_logs
 from schemas.settings import Settings
 
@@ -35,17 +35,17 @@ def create_app(
     Raises:
         BadSettingError: there is no auth token.
     """
-    require_tokens(settings)
+    settings.require_tokens()
+    inbox = inbox or open_inbox(settings)
     doorbell = doorbell or open_doorbell(settings)
     spool = Spool(settings.spool_dir, settings.spool_max_bytes)
     metrics = Metrics()
-    deposits = MeasuredDeposits(inbox or open_inbox(settings), spool, doorbell, metrics)
-    metrics.watch(spool, deposits.state)
+    deposits = MeasuredDeposits(inbox, spool, doorbell, metrics)
 
     app = Flask("ingest", static_folder=None)
     register_callbacks(app, CallbackDoor(settings, deposits))
     app.register_blueprint(health_views(deposits))
-    app.register_blueprint(metrics_views(metrics))
+    app.register_blueprint(metrics_views(metrics, AskedNow(deposits, inbox)))
     app.register_blueprint(openapi_views())
     register_problems(app)
     app.extensions["deposits"] = deposits
@@ -57,26 +57,15 @@ def create_app(
     return app
 
 
-def require_tokens(settings: Settings) -> None:
-    """Refuse to run a door that cannot tell who knocks.
-
-    Raises:
-        BadSettingError: there is no auth token.
-    """
-    if not (settings.auth_tokens or settings.account_tokens):
-        raise BadSettingError(
-            "TWILIO_AUTH_TOKEN: is not set; set it to the auth token of your Twilio account,"
-            " with which callbacks are signed."
-        )
-
-
-def from_environment() -> Flask:
+def from_environment() -> Gateway:
     """Make the application of a web process, as Granian asks for it in each of its workers."""
     configure_logs(Lines(1), "web")
     end_with_parent()
+    forget_dead_processes()
     app = create_app(Settings.from_environment())
     deposits: Deposits = app.extensions["deposits"]
     deposits.start()
     # What lies in the spool is found by the next process; to close it tidily saves that the work.
     atexit.register(deposits.stop)
-    return app
+    # One byte more lets the view see that a chunked body, which tells no length, is too long.
+    return Gateway(app, MAX_BODY_BYTES + 1)

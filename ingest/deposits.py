@@ -85,11 +85,12 @@ class Deposits:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread and close the spool; what waits there is adopted by the next process."""
+        """End the thread, close the spool, for the next process to adopt, and send wake-ups."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(_STOP_SECONDS)
         self._spool.close()
+        self._doorbell.stop()
 
     def _switch(self, error: RollcallError) -> None:
         if not self._spooling:

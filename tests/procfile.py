@@ -104,6 +104,15 @@ def post(port: int, body: str, token: str, params: Mapping[str, str]) -> int:
         connection.close()
 
 
+def metrics(port: int) -> bytes:
+    connection = HTTPConnection("127.0.0.1", port, timeout=5.0)
+    try:
+        connection.request("GET", "/metrics")
+        return connection.getresponse().read()
+    finally:
+        connection.close()
+
+
 def healthy(port: int) -> bool:
     connection = HTTPConnection("127.0.0.1", port, timeout=1.0)
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from procfile import PUBLIC_URL, healthy, post, processes, wait_for
+from procfile import PUBLIC_URL, healthy, metrics, post, processes, wait_for
 from redis import Redis
 from streams import by_room, check_chain, folded, published
 
@@ -74,6 +74,11 @@ def test_the_recorded_callbacks_go_in_by_http_and_come_out_as_derived_events(
         lines = [one for one in recorded if one["params"]["RoomSid"] == room_sid]
         wait_for(lambda: record_of(redis, room_sid).ledger.audit_records == len(lines))
         wait_for(lambda: inboxes(redis) == 0)
+        before = len(published(redis))
+        # A captured request, sent again by whoever captured it.
+        assert post(port, recorded[0]["body"], TOKEN, recorded[0]["params"]) == 204
+        wait_for(lambda: b'concluded_total{verdict="duplicate"} 1.0' in metrics(port))
+        assert len(published(redis)) == before
         assert [process.terminate() for process in (web, beat, worker)] == [0, 0, 0]
 
         rooms = by_room(published(redis))
@@ -95,7 +100,7 @@ def test_the_recorded_callbacks_go_in_by_http_and_come_out_as_derived_events(
         inferred = [e.data["inferred"] for e in room if e.kind == "participant.joined"]
         assert inferred == [False, False, True]
         assert folded(room) == view(record_of(redis, room_sid).facts, BOUNDS)
-    _check_audit(worker.log, recorded)
+    _check_audit(worker.log, [*recorded, recorded[0]])
 
 
 def _check_audit(log: Path, recorded: list[dict[str, Any]]) -> None:

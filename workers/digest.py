@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Any, NamedTuple
@@ -52,6 +53,7 @@ class _Concluded(NamedTuple):
     record: Record
     events: list[CloudEvent]
     alerts: list[CloudEvent]
+    verdict: str
     audit_line: bytes
 
 
@@ -78,6 +80,7 @@ class Digester:
         self._alerts: list[list[str | bytes]] = []
         self._dead: list[list[str | bytes]] = []
         self._audit_lines: list[bytes] = []
+        self._verdicts: Counter[str] = Counter()
         self._size = 0
 
     def digest(self, arrivals: Iterable[Arrival], *, until: float) -> tuple[Batch, int]:
@@ -101,6 +104,7 @@ class Digester:
             last_id=last_id,
             rooms={sid: records.encode(self._records[sid]) for sid in sorted(self._touched)},
             audit_lines=b"".join(self._audit_lines),
+            verdicts=self._verdicts,
             events=self._events,
             alerts=self._alerts,
             dead=self._dead,
@@ -199,7 +203,8 @@ class Digester:
             }
         )
         ledger = ledger._replace(audit_records=number, audit_head=digest)
-        return _Concluded(Record(facts=outcome.facts, ledger=ledger), events, alerts, line)
+        record = Record(facts=outcome.facts, ledger=ledger)
+        return _Concluded(record, events, alerts, outcome.verdict, line)
 
     def _add(self, arrival: Arrival, concluded: _Concluded) -> None:
         self._records[arrival.room_sid] = concluded.record
@@ -207,6 +212,7 @@ class Digester:
         self._events += [one.fields() for one in concluded.events]
         self._alerts += [one.fields() for one in concluded.alerts]
         self._audit_lines.append(concluded.audit_line)
+        self._verdicts[concluded.verdict] += 1
         self._size += len(concluded.audit_line) + sum(len(one.data) for one in concluded.events)
 
 

@@ -6,8 +6,9 @@ raise `redis.RedisError`; what a caller must tell apart has an error of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
+from itertools import chain
 from typing import Any, Literal, NamedTuple, cast
 
 import structlog
@@ -63,6 +64,8 @@ class Batch(NamedTuple):
     rooms: dict[str, bytes]
     # Kept with the commit until they are known to be written.
     audit_lines: bytes
+    # How many callbacks had which verdict, for the metrics.
+    verdicts: Mapping[str, int]
     # Stream entries: names and values in turn.
     events: Sequence[Sequence[str | bytes]]
     alerts: Sequence[Sequence[str | bytes]]
@@ -121,13 +124,14 @@ class Store:
         """
         keys = self._shards[hold.shard]
         names = [keys.lease, keys.commit, keys.inbox]
-        names += [self._keys.events, self._keys.alerts, self._keys.dead, keys.audit]
+        names += [self._keys.events, self._keys.alerts, self._keys.dead, keys.audit, keys.verdicts]
         names += [keys.room(sid) for sid in batch.rooms]
         values: list[Any] = [hold.nonce, hold.token, hold.next_token, LEASE_MS]
         values += [_after(batch.last_id), batch.audit_lines]
         values += [len(batch.events), self._maxlen, len(batch.alerts), self._maxlen]
         values += [len(batch.dead), DEAD_MAXLEN]
         values += batch.rooms.values()
+        values += [len(batch.verdicts), *chain.from_iterable(batch.verdicts.items())]
         for entry in (*batch.events, *batch.alerts, *batch.dead):
             values += [len(entry), *entry]
         if self._commit(names, values) != 1:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import structlog
+from doors import Web
 from flask.testing import FlaskClient
 from redis import Redis
 from structlog.testing import LogCapture
@@ -41,6 +42,8 @@ class RecordingBell:
 
     def ring(self, shard: int) -> None:
         self.rung.append(shard)
+
+    def stop(self) -> None: ...
 
 
 @dataclass
@@ -170,3 +173,31 @@ def eventually() -> Callable[[Callable[[], bool]], None]:
             time.sleep(0.01)
 
     return wait
+
+
+@pytest.fixture
+def start_web(
+    redis: Redis,
+    redis_server: EmbeddedRedis,
+    tmp_path: Path,
+    eventually: Callable[[Callable[[], bool]], None],
+) -> Iterator[Callable[..., Web]]:
+    """Start a web process with these settings beside the usual ones; it ends with the test."""
+    started: list[Web] = []
+
+    def start(**settings: str) -> Web:
+        web = Web(redis_server.url, tmp_path, **settings)
+        started.append(web)
+        eventually(web.answers)
+        return web
+
+    yield start
+    for web in started:
+        if web.process.poll() is None:
+            web.process.kill()
+        web.process.wait()
+
+
+@pytest.fixture
+def web(start_web: Callable[..., Web]) -> Web:
+    return start_web()

@@ -2,43 +2,38 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 import pytest
+from doors import TOKEN, URL, Web
 from redis import Redis
 from twilio.request_validator import RequestValidator
 
 from console.embedded import EmbeddedRedis, free_port
 from ingest.app import create_app
 from ingest.inbox import Inbox
+from ingest.metrics import forget_dead_processes
 from ingest.serve import serve
+from ingest.sharing import SHARED_FOLDER
 from schemas.errors import BadSettingError, StartError
 from schemas.keys import Keyspace
 from schemas.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
-TOKEN = "a-token-of-the-tests"
 IDENTITY = "Front Desk"
-START = """
-from ingest.serve import serve
-from schemas.settings import Settings
-serve(Settings.from_environment())
-"""
 LOADED = """
 import sys
-import ingest.serve, ingest.app
-print([name for name in sys.modules if name.startswith(("workers", "console"))])
+import {module}
+print([name for name in sys.modules if name.startswith({prefixes})])
 """
 Eventually = Callable[[Callable[[], bool]], None]
 
@@ -95,77 +90,26 @@ def test_it_deposits_nothing_where_others_count_the_shards_differently(
     assert redis.keys("*inbox*") == []
 
 
-def test_ingest_loads_nothing_of_the_workers_or_the_console() -> None:
-    said = subprocess.run([sys.executable, "-c", LOADED], cwd=ROOT, capture_output=True, check=True)
+@pytest.mark.parametrize(
+    ("module", "prefixes"),
+    [
+        ("ingest.app", ("workers", "console")),
+        ("ingest.serve", ("workers", "console", "ingest.app", "prometheus_client")),
+    ],
+)
+def test_ingest_loads_nothing_that_it_must_not_know(module: str, prefixes: tuple[str, ...]) -> None:
+    code = LOADED.format(module=module, prefixes=prefixes)
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
     assert said.stdout.strip() == b"[]"
-
-
-class Web:
-    """A web process of its own, as `rollcall web` will start it."""
-
-    def __init__(self, redis_url: str, log: Path) -> None:
-        self.port = free_port()
-        self.log = log
-        environment = {
-            "PATH": os.environ["PATH"],
-            "PORT": str(self.port),
-            "REDIS_URL": redis_url,
-            "TWILIO_AUTH_TOKEN": TOKEN,
-            "PUBLIC_URL": "https://rollcall.example",
-        }
-        with log.open("wb") as file:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", START],
-                cwd=ROOT,
-                env=environment,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-            )
-
-    def ask(self, method: str, path: str, *args: Any, **kwargs: Any) -> int:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
-        try:
-            connection.request(method, path, *args, **kwargs)
-            return connection.getresponse().status
-        finally:
-            connection.close()
-
-    def answers(self) -> bool:
-        try:
-            return self.ask("GET", "/healthz") == 200
-        except OSError:
-            return False
-
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
-
-
-@pytest.fixture
-def web(
-    redis: Redis, redis_server: EmbeddedRedis, tmp_path: Path, eventually: Eventually
-) -> Iterator[Web]:
-    web = Web(redis_server.url, tmp_path / "web.log")
-    eventually(web.answers)
-    yield web
-    if web.process.poll() is None:
-        web.process.kill()
-    web.process.wait()
 
 
 def test_the_process_takes_callbacks_wakes_workers_and_ends_when_told(
     web: Web, redis: Redis, recorded: list[dict[str, Any]], eventually: Eventually
 ) -> None:
     validator = RequestValidator(TOKEN)
-    url = "https://rollcall.example/callbacks"
     for one in recorded:
-        signature = validator.compute_signature(url, one["params"])
-        headers = one["headers"] | {
-            "content-type": "application/x-www-form-urlencoded",
-            "x-twilio-signature": signature,
-        }
-        headers.pop("connection", None)
-        assert web.ask("POST", "/callbacks", one["body"].encode(), headers) == 204
-        signature = validator.compute_signature(f"{url}?{one['body']}", {})
+        assert web.post(one) == 204
+        signature = validator.compute_signature(f"{URL}?{one['body']}", {})
         headers = {"x-twilio-signature": signature}
         assert web.ask("GET", f"/callbacks?{one['body']}", headers=headers) == 204
     assert web.ask("POST", "/callbacks", b"a=1") == 403
@@ -206,3 +150,35 @@ def test_a_worker_that_is_killed_comes_back(web: Web, eventually: Eventually) ->
     eventually(lambda: first not in children.read_text().split() and web.answers())
     web.process.send_signal(signal.SIGTERM)
     assert web.process.wait(10) == 0
+
+
+def test_several_processes_share_the_port_and_what_they_count(
+    start_web: Callable[..., Web], recorded: list[dict[str, Any]]
+) -> None:
+    web = start_web(WEB_CONCURRENCY="2")
+    assert [web.post(recorded[0]) for _ in range(40)] == [204] * 40
+    assert len({line["pid"] for line in web.lines() if line["event"] == "callback_accepted"}) == 2
+    for _ in range(8):
+        assert web.metric("rollcall_callbacks_accepted_total", where="inbox") == 40
+        assert web.metric("rollcall_inbox_callbacks") == 40
+        assert web.metric("rollcall_door_state", state="ready") == 1
+    assert [path.name for path in web.folder.glob("rollcall-metrics-*")] != []
+    web.process.send_signal(signal.SIGTERM)
+    assert web.process.wait(10) == 0
+    assert [path.name for path in web.folder.glob("rollcall-metrics-*")] == []
+
+
+def test_what_a_killed_process_counted_stays_and_its_gauges_do_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(SHARED_FOLDER, str(tmp_path))
+    with subprocess.Popen(["true"]) as dead:
+        dead.wait()
+    for pid in (dead.pid, os.getpid()):
+        for kind in ("counter", "gauge_livesum"):
+            (tmp_path / f"{kind}_{pid}.db").touch()
+    forget_dead_processes()
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {f"counter_{dead.pid}.db", f"counter_{os.getpid()}.db"} | {
+        f"gauge_livesum_{os.getpid()}.db"
+    }

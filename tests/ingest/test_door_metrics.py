@@ -8,16 +8,30 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+from redis import Redis
 
 from ingest.app import create_app
 from ingest.inbox import Inbox
 from ingest.metrics import Metrics
 from ingest.spool import Spool
 from schemas.errors import RefusedError, RollcallError, UnavailableError
+from schemas.keys import Keyspace
 from schemas.settings import Settings
 
 ODD_SCRAPER = {"Accept": "application/openmetrics-text;version=9.9\u00e9,*/*;q=0.1"}
+
+
+class Nothing(Collector):
+    """Nothing is asked for beside what is counted."""
+
+    def collect(self) -> Iterator[Metric]:
+        return iter(())
+
+
+NOTHING = Nothing()
 
 
 def reasons(kind: type[RollcallError] = RefusedError) -> Iterator[str]:
@@ -125,6 +139,34 @@ def test_the_state_is_read_when_somebody_asks(
     assert states() == ["unavailable"]
 
 
+def test_what_waits_for_the_workers_and_what_they_concluded_is_read_from_redis(
+    knock: Any,
+    redis: Redis,
+    settings: Settings,
+    read: Callable[..., float],
+    recorded: list[dict[str, Any]],
+) -> None:
+    assert read("rollcall_inbox_callbacks") == read("rollcall_inbox_oldest_seconds") == 0
+    for one in recorded[:3]:
+        assert knock.post(one["body"]).status_code == 204
+    assert read("rollcall_inbox_callbacks") == 3
+    assert 0 < read("rollcall_inbox_oldest_seconds") < 30
+    shards = [Keyspace(settings.prefix).shard(number) for number in range(settings.shards)]
+    for number, shard in enumerate(shards):
+        redis.hset(shard.verdicts, mapping={"applied": number, "duplicate": 1})
+    assert read("rollcall_callbacks_concluded_total", verdict="applied") == 28
+    assert read("rollcall_callbacks_concluded_total", verdict="duplicate") == 8
+
+
+def test_while_redis_is_away_a_scrape_tells_the_rest(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Inbox, "backlog", _away)
+    names = {one.name for one in scrape(app.test_client())}
+    assert "rollcall_inbox_callbacks" not in names
+    assert "rollcall_callbacks_accepted_total" in names
+
+
 def test_a_deposit_that_fails_is_timed_and_counted_as_refused(
     knock: Any,
     read: Callable[..., float],
@@ -180,7 +222,7 @@ def test_a_failure_of_our_own_is_counted_too(
 def test_no_label_is_taken_from_what_is_not_known() -> None:
     metrics = Metrics()
     metrics.refused("something-new")
-    told = metrics.exposition()
+    told = metrics.exposition(NOTHING)
     assert b"something-new" not in told
     assert b'refused_total{reason="error"} 1.0' in told
 
@@ -188,8 +230,8 @@ def test_no_label_is_taken_from_what_is_not_known() -> None:
 def test_two_applications_do_not_mix() -> None:
     one, other = Metrics(), Metrics()
     one.accepted("inbox")
-    assert b'accepted_total{where="inbox"} 1.0' in one.exposition()
-    assert b'accepted_total{where="inbox"} 0.0' in other.exposition()
+    assert b'accepted_total{where="inbox"} 1.0' in one.exposition(NOTHING)
+    assert b'accepted_total{where="inbox"} 0.0' in other.exposition(NOTHING)
 
 
 def _away(*_args: Any, **_kwargs: Any) -> Any:

@@ -84,6 +84,7 @@ def test_refusals_have_the_reasons_and_statuses_of_the_contract() -> None:
         "wrong-encoding": 400,
         "too-old": 400,
         "too-large": 413,
+        "too-slow": 408,
         "method-not-allowed": 405,
         "not-found": 404,
         "unavailable": 503,

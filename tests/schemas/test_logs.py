@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from schemas import logs
-from schemas.logs import Lines, encode_line, iso_milliseconds
+from schemas.logs import Lines, iso_milliseconds
 
 # Far longer than a pipe takes in one piece (4 KiB), so that writers without a lock tear them.
 LINE_BYTES = 20 * 1024
@@ -190,10 +190,3 @@ def test_a_time_is_written_in_utc_with_milliseconds_rounded_down(
     microseconds: int, text: str
 ) -> None:
     assert iso_milliseconds(microseconds) == text
-
-
-def test_what_is_no_json_is_written_as_python_shows_it() -> None:
-    assert encode_line({"event": "e", "of": {1}}) == b'{"event":"e","of":[1]}\n'
-    assert encode_line({"event": "e", "of": ValueError("?")}) == (
-        b'{"event":"e","of":"ValueError(\'?\')"}\n'
-    )

@@ -103,6 +103,16 @@ def test_folding_the_stream_gives_the_view_in_any_order_with_any_duplicates(
     assert folded(events) == view(facts, bounds_of(_settings()))
 
 
+def test_verdicts_are_counted_with_the_commit_so_that_a_replayed_request_shows(
+    drain: Drain, redis: Redis, keyspace: Keyspace, deposit: Deposit
+) -> None:
+    for _ in range(2):
+        deposit(*SCENE, SCENE[0])
+        drain.drain(SHARD, CONTEXT)
+    counted = redis.hgetall(keyspace.shard(SHARD).verdicts)
+    assert counted == {b"applied": b"5", b"duplicate": b"7"}
+
+
 def _settings() -> Settings:
     return Settings(redis_url="", celery_broker_url="")
 

@@ -16,7 +16,7 @@ from workers.drain import Drain
 from workers.store import Batch, Hold, Store
 
 SHARD = shard_of(ROOM, 8)
-EMPTY = Batch(last_id=b"0-0", rooms={}, audit_lines=b"", events=[], alerts=[], dead=[])
+EMPTY = Batch(last_id=b"0-0", rooms={}, audit_lines=b"", verdicts={}, events=[], alerts=[], dead=[])
 Deposit = Callable[..., Any]
 
 
@@ -98,7 +98,8 @@ def test_a_key_that_is_no_stream_stops_a_commit_before_its_first_write(
     key = keyspace.shard(SHARD).inbox if of == "inbox" else f"rollcall:{of}"
     redis.set(key, "somebody else's")
     one: list[list[str | bytes]] = [["id", "1"]]
-    batch = Batch(b"1-0", {ROOM: b"record"}, b"lines", events=one, alerts=one, dead=one)
+    batch = EMPTY._replace(last_id=b"1-0", rooms={ROOM: b"record"}, events=one)
+    batch = batch._replace(alerts=one, dead=one)
     with pytest.raises(Exception, match="WRONGTYPE"):
         store.commit(hold, batch)
     assert redis.get(keyspace.shard(SHARD).room(ROOM)) is None

@@ -34,6 +34,7 @@ def batch(last_id: bytes, *, record: bytes = b"facts") -> Batch:
         last_id=last_id,
         rooms={ROOM: record},
         audit_lines=b"lines",
+        verdicts={"applied": 1},
         events=[["id", "e1"], ["id", "e2"]],
         alerts=[["id", "a1"]],
         dead=[["id", "d1"]],
