@@ -42,6 +42,8 @@ MAX_BODY_BYTES = 64 * 1024
 # Those recorded have at most 18 parameters, of at most 55 bytes each.
 MAX_PARAMETERS = 100
 MAX_VALUE_BYTES = 16 * 1024
+# Somebody who need not sign anything could have us sort many thousands.
+_MAX_PIECES = 1000
 
 _FORM = "application/x-www-form-urlencoded"
 _TOKEN_HEADER = "I-Twilio-Idempotency-Token"  # noqa: S105  # the name of a header
@@ -107,7 +109,10 @@ class CallbackDoor:
         # The body is read also where none is wanted: this is what bounds it.
         body = _body()
         posted = request.method == "POST"
-        form = read_form(body if posted else request.query_string)
+        raw = body if posted else request.query_string
+        if max(raw.count(b"&"), request.query_string.count(b"&")) > _MAX_PIECES:
+            raise TooLargeError
+        form = read_form(raw)
         # The parameters of a GET are signed as part of its URL. A query in the URL of a POST is
         # signed too, but was set by whoever registered the URL and holds no parameter.
         signed = form.values() if posted else {}

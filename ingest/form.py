@@ -31,8 +31,8 @@ class Form(NamedTuple):
         return values
 
     def longer_than(self, size: int) -> list[str]:
-        """The names whose values have more bytes than `size`, in the order they came in."""
-        return [name for name, value in self.pairs if len(value.encode()) > size]
+        """The names that have more bytes than `size`, or whose values do, in their order."""
+        return [pair[0] for pair in self.pairs if max(len(part.encode()) for part in pair) > size]
 
     def repeated(self) -> list[str]:
         """The names that occur more than once, in the order they came in."""

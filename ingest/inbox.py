@@ -5,12 +5,14 @@ Knows Redis and nothing of HTTP, Celery or what becomes of a callback.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from redis import Redis, RedisError
+from redis.exceptions import NoScriptError
 
 from ingest.spool import Spooled
 from schemas.callbacks import room_of
@@ -54,12 +56,20 @@ class Inbox:
     """
 
     def __init__(
-        self, redis: Redis, keyspace: Keyspace, shards: int, *, maxlen: int = INBOX_MAXLEN
+        self,
+        redis: Redis,
+        keyspace: Keyspace,
+        shards: int,
+        *,
+        maxlen: int = INBOX_MAXLEN,
+        seconds: float = 0.5,
     ) -> None:
         self._redis = redis
         self._keyspace = keyspace
         self._shards = shards
         self._maxlen = maxlen
+        # How long a deposit may take.
+        self._seconds = seconds
         self._keys = [keyspace.shard(number) for number in range(shards)]
         # Sent by its hash; the client sends the text once to a Redis that does not know it yet.
         self._deposit = redis.register_script(_DEPOSIT)
@@ -80,9 +90,11 @@ class Inbox:
         """
         room_sid = room_of(params)
         shard = shard_of(room_sid, self._shards)
+        keys, values = self._call(shard, encode_params(params), token)
         try:
-            answer = self._deposit(*self._call(shard, encode_params(params), token))
+            answer = self._run(keys, values)
         except RedisError as error:
+            self._reconnect()
             raise UnavailableError from error
         if answer is None:
             raise InboxFullError
@@ -116,6 +128,23 @@ class Inbox:
         room_sid = room_of(params)
         return Receipt(room_sid, shard_of(room_sid, self._shards), "", wake=False, spooled=True)
 
+    def _run(self, keys: list[str], values: list[Any]) -> Any:
+        began = time.monotonic()
+        try:
+            return self._redis.evalsha(self._deposit.sha, len(keys), *keys, *values)
+        except NoScriptError:
+            # Redis was started anew. Where it was slow to say so, there is no time to ask again.
+            if time.monotonic() - began > self._seconds / 2:
+                raise
+            return self._redis.eval(_DEPOSIT, len(keys), *keys, *values)
+
+    def _reconnect(self) -> None:
+        """Have the next call open a connection of its own.
+
+        What answers on an old one may be a master no longer, and would say so for ever.
+        """
+        self._redis.connection_pool.disconnect(inuse_connections=False)
+
     def _call(self, shard: int, params: bytes, token: str) -> tuple[list[str], list[Any]]:
         keys = self._keys[shard]
         return [keys.inbox, keys.lease, keys.wake], [params, token, WAKE_MS, self._maxlen]
@@ -131,6 +160,7 @@ class Inbox:
         try:
             claim_shards(self._redis, self._keyspace, self._shards)
         except RedisError as error:
+            self._reconnect()
             raise UnavailableError from error
 
     def backlog(self) -> Backlog:
@@ -168,6 +198,11 @@ def _arrived_at(entry: bytes) -> float:
 
 def open_inbox(settings: Settings) -> Inbox:
     """Make the inbox that the settings name. Nothing is sent yet."""
-    redis = connect(settings, timeout=settings.deposit_timeout_ms / 1000)
-    keyspace = Keyspace(settings.prefix)
-    return Inbox(redis, keyspace, settings.shards, maxlen=settings.inbox_maxlen)
+    seconds = settings.deposit_timeout_ms / 1000
+    return Inbox(
+        connect(settings, timeout=seconds),
+        Keyspace(settings.prefix),
+        settings.shards,
+        maxlen=settings.inbox_maxlen,
+        seconds=seconds,
+    )

@@ -7,6 +7,7 @@ redis-py retries by default, which would make a commit whose reply was lost happ
 from __future__ import annotations
 
 from typing import cast
+from urllib.parse import urlsplit
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -18,19 +19,32 @@ from schemas.settings import Settings
 
 
 def connect(settings: Settings, *, timeout: float) -> Redis:
-    """Make a client for REDIS_URL that waits `timeout` seconds for any reply, and never retries.
+    """Make a client for REDIS_URL that waits `timeout` seconds for a command, and never retries.
 
-    Nothing is sent yet. Replies are bytes: identities and names are kept byte for byte.
+    The time is spread over all replies that a command on a new connection needs, so that a Redis
+    which is slow at each of them is given up in time as well. Nothing is sent yet. Replies are
+    bytes: identities and names are kept byte for byte.
     """
+    seconds = timeout / _replies(settings.redis_url)
     return Redis.from_url(
         settings.redis_url,
-        socket_timeout=timeout,
-        socket_connect_timeout=timeout,
+        socket_timeout=seconds,
+        socket_connect_timeout=seconds,
         socket_keepalive=True,
         health_check_interval=0,
         retry=Retry(NoBackoff(), 0),
-        client_name="rollcall",
+        # Each of these would cost a round trip more at every new connection: the newer protocol
+        # (without which a reply says the same here), and the client's name for itself.
+        protocol=2,
+        driver_info=None,
     )
+
+
+def _replies(url: str) -> int:
+    """How many replies the first command on a new connection waits for."""
+    parts = urlsplit(url)
+    # The one to AUTH, the one to SELECT, those of TLS, and that of the command.
+    return bool(parts.password) + bool(parts.path.strip("/0")) + (parts.scheme == "rediss") + 1
 
 
 def claim_shards(redis: Redis, keyspace: Keyspace, shards: int) -> None:
@@ -44,9 +58,9 @@ def claim_shards(redis: Redis, keyspace: Keyspace, shards: int) -> None:
         RedisError: Redis did not answer.
     """
     redis.set(keyspace.shard_count, shards, nx=True)
-    stored = int(cast("bytes", redis.get(keyspace.shard_count)))
-    if stored != shards:
+    stored = cast("bytes | None", redis.get(keyspace.shard_count)) or b"nothing"
+    if stored != b"%d" % shards:
         raise StartError(
-            f"ROLLCALL_SHARDS: is {shards} here, but this Redis is kept with {stored};"
+            f"ROLLCALL_SHARDS: is {shards} here, but this Redis is kept with {stored.decode()};"
             " set the same for all processes."
         )

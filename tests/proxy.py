@@ -1,9 +1,10 @@
-"""A TCP proxy in front of the real Redis, that can lose a reply: the way networks fail."""
+"""A TCP proxy in front of the real Redis, that can lose or delay replies: the way networks fail."""
 
 from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -25,10 +26,17 @@ class Proxy:
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
         self.cuts = 0
+        # How many seconds every reply is held back.
+        self.delay = 0.0
 
     @property
     def url(self) -> str:
         return f"redis://{self._credentials}@127.0.0.1:{self._listener.getsockname()[1]}/0"
+
+    def lead_to(self, url: str) -> None:
+        """Have connections that are opened from now on lead to another server."""
+        parts = urlsplit(url)
+        self._upstream = (parts.hostname, parts.port)
 
     def lose_reply_to(self, text: bytes) -> None:
         self._cut = text
@@ -67,6 +75,7 @@ class Proxy:
                     self.cuts += 1
                     return
                 if answered:
+                    time.sleep(self.delay)
                     client.sendall(answered)
 
 

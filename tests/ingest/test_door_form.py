@@ -46,9 +46,9 @@ def test_repeated_names_are_told_once_each_in_their_order() -> None:
     assert form.values() == {"b": ["1", "2"], "a": ["1", "1", "3"], "c": ["1"]}
 
 
-def test_a_value_is_measured_in_bytes() -> None:
+def test_values_and_names_are_measured_in_bytes() -> None:
     form = read_form(b"a=123456&b=%C3%A9%C3%A9&c=1234&%C3%A9%C3%A9%C3%A9=1&d=%ff%ff")
-    assert form.longer_than(5) == ["a", "d"]
+    assert form.longer_than(5) == ["a", "\u00e9\u00e9\u00e9", "d"]
     assert form.longer_than(6) == []
 
 

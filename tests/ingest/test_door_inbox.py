@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import replace
+from urllib.parse import urlsplit
 
 import pytest
+from proxy import proxy_to
 from redis import Redis
 
 from console.embedded import EmbeddedRedis
-from ingest.inbox import Inbox
+from ingest.inbox import Inbox, open_inbox
 from schemas.errors import UnavailableError
 from schemas.inbox import Deposit, decode
 from schemas.keys import WAKE_MS, Keyspace, shard_of
+from schemas.settings import Settings
 
 ROOM = "RM9736b0f0cda54817278ff40a33878174"
 PARAMS = {"RoomSid": ROOM, "AccountSid": "AC" + "0" * 32, "ParticipantIdentity": "Zoë's  Phone "}
@@ -93,6 +97,43 @@ def test_a_redis_that_hangs_is_told_within_a_second(
     with pytest.raises(UnavailableError):
         private_inbox.deposit(PARAMS, "")
     assert time.monotonic() - began < 1.0
+
+
+@pytest.mark.parametrize("delay", [0.2, 0.3, 0.45])
+def test_a_redis_that_is_slow_at_each_reply_is_given_up_within_the_time_of_a_deposit(
+    settings: Settings, redis: Redis, delay: float
+) -> None:
+    # It has forgotten the script as well, and every connection is new.
+    redis.script_flush()
+    with proxy_to(settings.redis_url) as proxy:
+        inbox = open_inbox(replace(settings, redis_url=proxy.url))
+        proxy.delay = delay
+        began = time.monotonic()
+        with pytest.raises(UnavailableError):
+            inbox.deposit(PARAMS, "")
+        # Half a second is the setting; the rest is for a slow machine.
+        assert time.monotonic() - began < 0.8
+        proxy.delay = 0.0
+        assert inbox.deposit(PARAMS, "").entry
+        inbox.close()
+
+
+def test_an_old_master_is_left_for_the_new_one(
+    private_redis: EmbeddedRedis, private_client: Redis, settings: Settings, redis: Redis
+) -> None:
+    private_client.config_set("requirepass", str(urlsplit(settings.redis_url).password))
+    with proxy_to(settings.redis_url) as proxy:
+        proxy.lead_to(private_redis.url)
+        inbox = open_inbox(replace(settings, redis_url=proxy.url))
+        inbox.check()
+        # The name leads elsewhere from now on; connections that are open stay where they are.
+        proxy.lead_to(settings.redis_url)
+        private_client.replicaof("127.0.0.1", 1)
+        with pytest.raises(UnavailableError):
+            inbox.deposit(PARAMS, "")
+        receipt = inbox.deposit(PARAMS, "")
+        assert redis.xlen(Keyspace(settings.prefix).shard(receipt.shard).inbox) == 1
+        inbox.close()
 
 
 def test_a_redis_that_was_restarted_costs_no_callback(

@@ -81,6 +81,19 @@ def test_a_body_that_announces_to_be_too_large_is_not_even_read(client: FlaskCli
     assert told(answer) == (413, "too-large")
 
 
+@pytest.mark.parametrize(("pieces", "reason"), [(1001, "signature-mismatch"), (1002, "too-large")])
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_who_need_not_sign_cannot_have_thousands_of_parameters_sorted(
+    client: FlaskClient, method: str, pieces: int, reason: str
+) -> None:
+    sent = "&".join(["a"] * pieces)
+    headers = {"X-Twilio-Signature": "anything"}
+    answers = [client.open("/callbacks", method=method, query_string=sent, headers=headers)]
+    if method == "POST":
+        answers.append(client.post("/callbacks", data=sent, content_type=FORM, headers=headers))
+    assert {told(answer)[1] for answer in answers} == {reason}
+
+
 def test_a_chunked_body_is_bounded_too(client: FlaskClient) -> None:
     class Endless(io.RawIOBase):
         def __init__(self) -> None:

@@ -170,3 +170,25 @@ def test_what_was_not_signed_never_fits_and_never_fails(
 ) -> None:
     with pytest.raises((SignatureMismatchError, SignatureMissingError)):
         verify(url, params, signature, [token])
+
+
+# An identity that its owner chose with care, and what Twilio signed for a callback about it.
+CHOSEN = "&AccountSid=AC" + "1" * 32 + "&StatusCallbackEvent=room-ended"
+CAPTURED = {"AccountSid": "AC" + "0" * 32, "ParticipantIdentity": CHOSEN}
+
+
+@pytest.mark.parametrize("form", ["AccountSidAC{0}ParticipantIdentity{1}", "A{0}"])
+def test_what_was_signed_with_a_post_is_not_taken_as_a_query(form: str) -> None:
+    url = "https://rollcall.example/callbacks?tenant=5"
+    signature = compute(url, CAPTURED)
+    forged = url + form.format("0" * 32, CHOSEN)
+    if form.startswith("AccountSid"):
+        assert RequestValidator(TOKEN).validate(forged, {}, signature)
+    with pytest.raises(SignatureMismatchError):
+        verify(forged, {}, signature, [TOKEN])
+
+
+@pytest.mark.parametrize("name", ["RoomName", "ParticipantIdentity", "TrackName"])
+def test_nobody_hides_by_a_name_that_looks_like_what_is_signed(name: str) -> None:
+    url = f"https://rollcall.example/callbacks?{name}=AccountSidAC{'0' * 32}&RoomSid=RM1"
+    verify(url, {}, compute(url, {}), [TOKEN])
