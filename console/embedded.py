@@ -17,6 +17,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -124,8 +125,11 @@ class EmbeddedRedis:
         """
         make_private(self.folder)
         self._claim()
+        # What the door has on its disk is for the Redis at the port of then.
+        self.port = self.port or self._last_port()
         try:
             if self._launched(going_on):
+                write_private(self.folder / "port", str(self.port))
                 write_private(self.url_file, self.url)
                 write_private(self.password_file, self._password)
                 return True
@@ -184,6 +188,12 @@ class EmbeddedRedis:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    def _last_port(self) -> int:
+        """The port of the last run, or 0."""
+        with suppress(OSError, ValueError):
+            return int((self.folder / "port").read_text())
+        return 0
 
     def _launched(self, going_on: Callable[[], bool]) -> bool:
         server = find_server()

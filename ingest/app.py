@@ -18,6 +18,7 @@ from ingest.openapi import openapi_views
 from ingest.orphan import end_with_parent
 from ingest.problems import register_problems
 from ingest.spool import Spool
+from ingest.spool_folder import spool_folder
 from schemas.logs import Lines, configure_logs
 from schemas.settings import Settings
 
@@ -38,7 +39,7 @@ def create_app(
     settings.require_tokens()
     inbox = inbox or open_inbox(settings)
     doorbell = doorbell or open_doorbell(settings)
-    spool = Spool(settings.spool_dir, settings.spool_max_bytes)
+    spool = Spool(spool_folder(settings), settings.spool_max_bytes)
     metrics = Metrics()
     deposits = MeasuredDeposits(inbox, spool, doorbell, metrics)
 

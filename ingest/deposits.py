@@ -16,16 +16,17 @@ import structlog
 
 from ingest.doorbell import Bell
 from ingest.inbox import Inbox, Receipt
-from ingest.spool import Spool, SpoolFile
-from schemas.errors import InboxFullError, RollcallError, UnavailableError
+from ingest.replay import Replay
+from ingest.spool import Spool
+from schemas.errors import InboxFullError, RollcallError
 from schemas.inbox import encode_params
 
 # How often a process that spools looks whether Redis is back.
 _PROBE_SECONDS = 0.25
 # How often it looks for files that dead processes left.
 _ADOPT_SECONDS = 5.0
-# One round trip: small enough that the requests of now hardly wait for those of then.
-_REPLAY_BATCH = 100
+# For so long an inbox that was full is taken to be so still, when somebody asks for the state.
+_FULL_SECONDS = 10.0
 # A disk that is slower than this answers nobody in time.
 _DISK_SECONDS = 0.4
 _STOP_SECONDS = 2.0
@@ -43,7 +44,9 @@ class Deposits:
         self._spool = spool
         self._doorbell = doorbell
         self._spooling = False
+        self._full_until = 0.0
         self._stopping = threading.Event()
+        self._replay = Replay(inbox, spool, doorbell, self._stopping)
         self._thread: threading.Thread | None = None
         self._adopt_at = 0.0
 
@@ -58,8 +61,8 @@ class Deposits:
                 receipt = self._inbox.deposit(params, token)
             except InboxFullError:
                 # Redis itself is well, and other shards have room.
-                _log.warning("inbox_full")
-            except UnavailableError as error:
+                self._note_full()
+            except Exception as error:  # noqa: BLE001  # of a peer that is no Redis, the client raises anything
                 self._switch(error)
             else:
                 if receipt.wake:
@@ -69,15 +72,19 @@ class Deposits:
         return self._inbox.receipt_of_spooled(params)
 
     def state(self) -> State:
-        """Tell whether callbacks become durable, and where."""
+        """Tell whether callbacks become durable, and where some of them do at least."""
+        if self.redis_answers() and time.monotonic() >= self._full_until:
+            return "ready"
+        return "spooling" if self._spool.has_room else "unavailable"
+
+    def redis_answers(self) -> bool:
+        """Ask Redis, unless it is known to be away already."""
         if not self._spooling:
             try:
                 self._inbox.check()
-            except RollcallError as error:
+            except Exception as error:  # noqa: BLE001  # as above
                 self._switch(error)
-            else:
-                return "ready"
-        return "spooling" if self._spool.has_room else "unavailable"
+        return not self._spooling
 
     def start(self) -> None:
         """Start the background thread: probes, replays, adopts."""
@@ -92,10 +99,24 @@ class Deposits:
         self._spool.close()
         self._doorbell.stop()
 
-    def _switch(self, error: RollcallError) -> None:
-        if not self._spooling:
-            self._spooling = True
-            _log.warning("spooling_began", reason=error.reason, cause=_cause(error))
+    def look(self) -> None:
+        """Adopt, probe and replay once."""
+        self._adopt()
+        self._spool.retry(seconds=_DISK_SECONDS)
+        if self._full_until and time.monotonic() >= self._full_until:
+            self._full_until = 0.0
+            _log.info("inbox_full_no_more")
+        if not self._spooling and not self._spool.callbacks:
+            return
+        try:
+            self._inbox.check()
+            self._switch_back()
+            self._replay.play()
+        except Exception as error:  # noqa: BLE001  # as above
+            self._switch(error)
+            return
+        if self._replay.found_inbox_full:
+            self._note_full()
 
     def _run(self) -> None:
         while not self._stopping.wait(_PROBE_SECONDS):
@@ -104,46 +125,28 @@ class Deposits:
             except Exception:  # noqa: BLE001  # a thread that ended here would be missed by nobody
                 _log.exception("replay_failing")
 
-    def look(self) -> None:
-        """Adopt, probe and replay once."""
-        if time.monotonic() >= self._adopt_at:
-            self._adopt_at = time.monotonic() + _ADOPT_SECONDS
-            adopted = self._spool.adopt()
-            if adopted:
-                _log.info("spool_adopted", callbacks=adopted)
-        if not self._spooling and not self._spool.callbacks:
+    def _adopt(self) -> None:
+        if time.monotonic() < self._adopt_at:
             return
-        try:
-            self._inbox.check()
-        except RollcallError as error:
-            self._switch(error)
-            return
+        self._adopt_at = time.monotonic() + _ADOPT_SECONDS
+        adopted = self._spool.adopt()
+        if adopted:
+            _log.info("spool_adopted", callbacks=adopted)
+
+    def _switch(self, error: Exception) -> None:
+        if not self._spooling:
+            self._spooling = True
+            reason = getattr(error, "reason", RollcallError.reason)
+            cause = type(error.__cause__ or error).__name__
+            _log.warning("spooling_began", reason=reason, cause=cause)
+
+    def _switch_back(self) -> None:
         if self._spooling:
             self._spooling = False
+            self._replay.hurry()
             _log.info("spooling_ended", callbacks=self._spool.callbacks)
-        for one in self._spool.waiting():
-            self._replay(one)
-        self._spool.tidy()
 
-    def _replay(self, file: SpoolFile) -> None:
-        while not self._stopping.is_set():
-            spooled = file.oldest(_REPLAY_BATCH)
-            if not spooled:
-                return
-            try:
-                taken, shards = self._inbox.deposit_again(spooled)
-            except UnavailableError as error:
-                self._switch(error)
-                return
-            if taken:
-                file.forget(taken)
-                _log.info("spool_replayed", callbacks=len(taken))
-            for shard in shards:
-                self._doorbell.ring(shard)
-            if len(taken) < len(spooled):
-                # An inbox is full: later.
-                return
-
-
-def _cause(error: RollcallError) -> str:
-    return type(error.__cause__ or error).__name__
+    def _note_full(self) -> None:
+        if not self._full_until:
+            _log.warning("inbox_full")
+        self._full_until = time.monotonic() + _FULL_SECONDS

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from redis import Redis, RedisError
 from redis.exceptions import NoScriptError
 
-from ingest.spool import Spooled
+from ingest.spool_rows import Spooled
 from schemas.callbacks import room_of
 from schemas.connection import claim_shards, connect
-from schemas.errors import InboxFullError, UnavailableError
-from schemas.inbox import decode_params, encode_params
+from schemas.errors import InboxFullError, IndigestibleError, UnavailableError
+from schemas.inbox import PARAMS, decode, encode_params
 from schemas.keys import WAKE_MS, Keyspace, shard_of
 from schemas.settings import INBOX_MAXLEN, Settings
 
@@ -36,6 +36,18 @@ class Receipt(NamedTuple):
     wake: bool
     # Where Redis did not take it: it lies on the disk, and has no entry yet.
     spooled: bool = False
+
+
+class Redeposit(NamedTuple):
+    """What became of callbacks that were spooled."""
+
+    taken: list[Spooled]
+    # Those that nobody can read.
+    unreadable: list[Spooled]
+    # The shards that are to be woken.
+    wake: set[int]
+    # The shards that took nothing more, and why.
+    held: dict[int, str]
 
 
 class Backlog(NamedTuple):
@@ -101,27 +113,47 @@ class Inbox:
         entry, wake = answer
         return Receipt(room_sid, shard, entry.decode(), bool(wake))
 
-    def deposit_again(self, spooled: Sequence[Spooled]) -> tuple[list[Spooled], set[int]]:
+    def deposit_again(
+        self, spooled: Sequence[Spooled], *, without: Collection[int] = ()
+    ) -> Redeposit:
         """Append what was spooled, in one round trip for all of it.
 
-        Returns:
-            what was taken (an inbox may be full), and the shards to wake.
+        Args:
+            spooled: in the order in which it came.
+            without: the shards to pass over.
 
         Raises:
             UnavailableError: Redis broke off; some of it may have been taken.
         """
-        shards = [shard_of(room_of(decode_params(one.params)), self._shards) for one in spooled]
+        placed = [(one, self._shard_of_spooled(one)) for one in spooled]
+        sent = [(one, shard) for one, shard in placed if shard is not None and shard not in without]
         try:
             with self._redis.pipeline(transaction=False) as pipeline:
-                for shard, one in zip(shards, spooled, strict=True):
+                for one, shard in sent:
                     self._deposit(*self._call(shard, one.params, one.token), client=pipeline)
-                answers = pipeline.execute()
+                # One shard that fails must not hide what became of the others.
+                answers = pipeline.execute(raise_on_error=False)
         except RedisError as error:
+            self._reconnect()
             raise UnavailableError from error
-        done = list(zip(spooled, shards, answers, strict=True))
-        return [one for one, _, answer in done if answer], {
-            shard for _, shard, answer in done if answer and answer[1]
-        }
+        outcome = Redeposit([], [one for one, shard in placed if shard is None], set(), {})
+        for (one, shard), answer in zip(sent, answers, strict=True):
+            if isinstance(answer, Exception):
+                outcome.held[shard] = type(answer).__name__
+            elif answer is None:
+                outcome.held[shard] = InboxFullError.reason
+            else:
+                outcome.taken.append(one)
+                if answer[1]:
+                    outcome.wake.add(shard)
+        return outcome
+
+    def _shard_of_spooled(self, one: Spooled) -> int | None:
+        """Tell where a callback belongs; None where nobody can read it."""
+        try:
+            return shard_of(room_of(decode({PARAMS: one.params}).params), self._shards)
+        except (IndigestibleError, KeyError):
+            return None
 
     def receipt_of_spooled(self, params: Mapping[str, str]) -> Receipt:
         """Tell where a callback will lie that is spooled for now."""

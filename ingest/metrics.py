@@ -129,7 +129,7 @@ class AskedNow(Collector):
         for state in get_args(State):
             family.add_metric([state], float(state == now))
         yield family
-        if now == "ready":
+        if self._deposits.redis_answers():
             # Asked again of a Redis that is away, each scrape would wait for it once more.
             with suppress(UnavailableError):
                 yield from self._behind()

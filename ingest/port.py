@@ -1,4 +1,4 @@
-"""The claim on PORT: one web process has it, from before it listens until it ends.
+"""The claim on a port: one process has it, from before it listens until it ends.
 
 Granian shares its port (SO_REUSEPORT), so two web processes of one user would each get half of the
 callbacks. To look whether somebody listens is not enough where two start together; the lock is.
@@ -19,13 +19,14 @@ from schemas.errors import StartError
 
 
 @contextmanager
-def claimed_port(port: int, holder: str) -> Iterator[None]:
+def claimed_port(port: int, holder: str, *, setting: str = "PORT") -> Iterator[None]:
     """Hold the claim while the block runs; the kernel ends it with the process at the latest.
 
     Args:
         port: which.
         holder: who shares it with nobody of the same name. `rollcall up` and the web process that
             it starts hold a claim each.
+        setting: where the port was set.
 
     Raises:
         StartError: another process has it, or it cannot be listened on.
@@ -33,8 +34,8 @@ def claimed_port(port: int, holder: str) -> Iterator[None]:
     lock = _lock_file(port, holder)
     try:
         if lock is not None:
-            _lock(lock, port)
-        _require_free(port)
+            _lock(lock, port, setting)
+        _require_free(port, setting)
         yield
     finally:
         if lock is not None:
@@ -55,17 +56,17 @@ def _lock_file(port: int, holder: str) -> int | None:
     return None
 
 
-def _lock(lock: int, port: int) -> None:
+def _lock(lock: int, port: int, setting: str) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise _in_use(port) from None
+        raise _in_use(port, setting) from None
     except OSError:
         # The file system has no locks: as above.
         return
 
 
-def _require_free(port: int) -> None:
+def _require_free(port: int, setting: str) -> None:
     with socket.socket() as probe:
         # As servers do: a port whose last connections are still fading away is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -73,15 +74,15 @@ def _require_free(port: int) -> None:
             probe.bind(("", port))
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                raise _in_use(port) from None
+                raise _in_use(port, setting) from None
             raise StartError(
-                f"PORT: {port} cannot be used: {error.strerror}; set PORT to another one."
+                f"{setting}: {port} cannot be used: {error.strerror}; set {setting} to another one."
             ) from None
 
 
-def _in_use(port: int) -> StartError:
+def _in_use(port: int, setting: str) -> StartError:
     other = port + 1 if port < 65_535 else 8080
     return StartError(
-        f"PORT: {port} is in use by another process; stop it, or set PORT to a free one,"
-        f" as in PORT={other}."
+        f"{setting}: {port} is in use by another process; stop it, or set {setting} to a free one,"
+        f" as in {setting}={other}."
     )

@@ -1,157 +1,31 @@
 """The spool: callbacks on this machine's disk while Redis does not take them.
 
-SQLite in WAL mode, a file a process (one shared by several starves its writers), each commit
-fsynced. What lies in it was answered 204, so it outlives the process: a file whose process is dead
-is adopted by the next one that looks. Knows neither Redis nor HTTP.
+A file a process, since one shared by several starves its writers. What lies in it was answered 204,
+so it outlives the process: a file whose process is dead is adopted by the next one that looks.
+Knows neither Redis nor HTTP.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-import secrets
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import structlog
 
+from ingest.spool_database import is_damage
+from ingest.spool_file import SUFFIX, SpoolFile
+from ingest.spool_queue import SpoolQueue
+from ingest.spool_rows import Row
 from schemas.errors import UnavailableError
 
-_SUFFIX = ".spool"
-_SCHEMA = """
-create table if not exists callbacks (
-    id integer primary key,
-    params blob not null,
-    token text not null
-)
-"""
-# What a row takes beside its parameters: key, token, page overhead.
-_ROW_BYTES = 128
+# The largest callback: a body has 64 KiB, JSON at most doubles what is percent-encoded in it, and
+# its token comes with it. Whoever takes one callback has room for any.
+_LARGEST = 2 * 64 * 1024 + 1024
 
 _log = structlog.get_logger()
-
-
-class Spooled(NamedTuple):
-    """A callback that waits for Redis."""
-
-    id: int
-    params: bytes
-    token: str
-
-    @property
-    def size(self) -> int:
-        return len(self.params) + _ROW_BYTES
-
-
-@dataclass(eq=False, slots=True)
-class _Ticket:
-    """A callback on its way to the disk, and what became of it."""
-
-    params: bytes
-    token: str
-    done: bool = False
-    error: sqlite3.Error | None = None
-
-
-class SpoolFile:
-    """One file. Its process holds a lock beside it, which the kernel frees when that one dies."""
-
-    def __init__(self, path: Path, lock: int) -> None:
-        self.path = path
-        self.callbacks = 0
-        self.size = 0
-        self._lock = lock
-        self._pending: list[_Ticket] = []
-        self._queueing = threading.Lock()
-        # Guards the connection; whoever holds it commits for all that wait.
-        self._committing = threading.Lock()
-        # With no isolation level, BEGIN and COMMIT are ours.
-        self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._database.execute("pragma journal_mode = wal")
-        # In WAL mode FULL syncs at each commit; NORMAL would at checkpoints only.
-        self._database.execute("pragma synchronous = full")
-        self._database.execute(_SCHEMA)
-        rows = self._database.execute("select count(*), total(length(params)) from callbacks")
-        count, size = rows.fetchone()
-        self._count(count, int(size) + count * _ROW_BYTES)
-
-    def put(self, params: bytes, token: str, *, seconds: float) -> None:
-        """Keep a callback; return once it is on the disk.
-
-        One fsync serves all that wait: whoever comes first commits for everybody, and whoever comes
-        meanwhile waits for the next commit.
-
-        Raises:
-            UnavailableError: the disk did not take it, or not in time.
-        """
-        ticket = _Ticket(params, token)
-        with self._queueing:
-            self._pending.append(ticket)
-        if not self._committing.acquire(timeout=seconds):
-            raise UnavailableError
-        try:
-            if not ticket.done:
-                self._commit_pending()
-        finally:
-            self._committing.release()
-        if ticket.error:
-            raise UnavailableError from ticket.error
-
-    def oldest(self, count: int) -> list[Spooled]:
-        """Read what has waited longest."""
-        query = "select id, params, token from callbacks order by id limit ?"
-        with self._committing:
-            return [Spooled(*row) for row in self._database.execute(query, (count,))]
-
-    def forget(self, taken: Iterable[Spooled]) -> None:
-        """Remove what Redis has taken."""
-        gone = list(taken)
-        with self._committing:
-            self._database.execute("begin")
-            self._database.executemany(
-                "delete from callbacks where id = ?", [(one.id,) for one in gone]
-            )
-            self._database.execute("commit")
-            self._count(-len(gone), -sum(one.size for one in gone))
-
-    def close(self) -> None:
-        """Close the file; an empty one is removed, any other is left for whoever adopts it."""
-        with self._committing:
-            self._database.close()
-            if not self.callbacks:
-                for name in (self.path.name, f"{self.path.name}-wal", f"{self.path.name}-shm"):
-                    self.path.with_name(name).unlink(missing_ok=True)
-                _lock_of(self.path).unlink(missing_ok=True)
-            os.close(self._lock)
-
-    def _commit_pending(self) -> None:
-        with self._queueing:
-            tickets, self._pending = self._pending, []
-        error = self._insert([(one.params, one.token) for one in tickets])
-        for ticket in tickets:
-            ticket.error = error
-            ticket.done = True
-
-    def _insert(self, rows: list[tuple[bytes, str]]) -> sqlite3.Error | None:
-        try:
-            self._database.execute("begin")
-            self._database.executemany("insert into callbacks (params, token) values (?, ?)", rows)
-            self._database.execute("commit")
-        except sqlite3.Error as error:
-            with suppress(sqlite3.Error):
-                self._database.execute("rollback")
-            return error
-        self._count(len(rows), sum(len(params) + _ROW_BYTES for params, _ in rows))
-        return None
-
-    def _count(self, callbacks: int, size: int) -> None:
-        self.callbacks += callbacks
-        self.size += size
 
 
 class Spool:
@@ -162,13 +36,17 @@ class Spool:
 
         Args:
             folder: made when needed, for nobody else to read.
-            max_bytes: how much this process keeps; 0 keeps nothing.
+            max_bytes: how much this process keeps; less than the largest callback keeps nothing.
         """
         self._folder = folder
         self._max_bytes = max_bytes
         self._own: SpoolFile | None = None
         self._adopted: list[SpoolFile] = []
-        self._making = threading.Lock()
+        # Files that only a person can do anything about, and those about which something was said.
+        self._left: set[Path] = set()
+        self._told: set[Path] = set()
+        self._leaving = threading.Lock()
+        self._queue = SpoolQueue(self._write, lambda: self._fits)
 
     @property
     def callbacks(self) -> int:
@@ -180,7 +58,12 @@ class Spool:
 
     @property
     def has_room(self) -> bool:
-        return self.size < self._max_bytes
+        """Whether whatever comes next is kept, as far as can be told."""
+        return self._fits and not self._queue.failing
+
+    @property
+    def _fits(self) -> bool:
+        return self.size + self._queue.size + _LARGEST <= self._max_bytes
 
     def put(self, params: bytes, token: str, *, seconds: float) -> None:
         """Keep a callback until Redis is back; return once it is on the disk.
@@ -188,71 +71,97 @@ class Spool:
         Raises:
             UnavailableError: there is no room, or the disk did not take it in time.
         """
-        if self.size + len(params) > self._max_bytes:
-            raise UnavailableError("Redis is away, and the spool is full or switched off.")
-        self._own_file().put(params, token, seconds=seconds)
+        self._queue.put(Row(params, token), seconds=seconds)
+
+    def retry(self, *, seconds: float) -> None:
+        """Try a disk that has failed, so that `has_room` is right also when nobody calls."""
+        if self._queue.failing:
+            with suppress(UnavailableError):
+                self._queue.put(None, seconds=seconds)
 
     def waiting(self) -> Iterator[SpoolFile]:
-        """Iterate over the files that hold something."""
+        """Iterate over the files that hold something for Redis."""
         return (one for one in self._files() if one.callbacks)
 
     def adopt(self) -> int:
         """Take over the files of processes that are dead; tell how many callbacks came by it."""
+        known = {one.path for one in self._files()} | self._left
         found = 0
-        for path in sorted(self._folder.glob(f"*{_SUFFIX}")):
-            if any(one.path == path for one in self._files()):
-                continue
-            lock = _locked(path)
-            if lock is None:
-                continue
-            try:
-                adopted = SpoolFile(path, lock)
-            except sqlite3.Error:
-                # Left as it is, for a person to look at; the others are adopted all the same.
-                _log.exception("spool_not_adopted", file=path.name)
-                os.close(lock)
-                continue
-            self._adopted.append(adopted)
-            found += adopted.callbacks
+        for path in sorted(self._folder.glob(f"*{SUFFIX}")):
+            if path not in known:
+                found += self._adopt(path)
+        self.tidy()
         return found
 
+    def leave(self, file: SpoolFile, error: sqlite3.Error) -> None:
+        """Leave a damaged file for a person to look at, and go on without it."""
+        with self._leaving:
+            if file.path in self._left:
+                return
+            self._left.add(file.path)
+            if file is self._own:
+                self._own = None
+            if file in self._adopted:
+                self._adopted.remove(file)
+        _log.error("spool_file_damaged", file=file.path.name, said=str(error))
+        file.close(keep=True)
+
     def tidy(self) -> None:
-        """Close adopted files that are empty by now."""
+        """Close adopted files that hold nothing for Redis any more."""
         for one in [one for one in self._adopted if not one.callbacks]:
             self._adopted.remove(one)
+            if one.set_aside:
+                # What is in it nobody can read; it would be adopted again and again.
+                self._left.add(one.path)
+                _log.error("spool_file_left", file=one.path.name, set_aside=one.set_aside)
             one.close()
 
     def close(self) -> None:
+        self._queue.stop()
         for one in self._files():
             one.close()
         self._own, self._adopted = None, []
 
     def _files(self) -> list[SpoolFile]:
-        return [*([self._own] if self._own else []), *self._adopted]
+        own = self._own
+        return [*([own] if own else []), *self._adopted]
+
+    def _adopt(self, path: Path) -> int:
+        try:
+            file = SpoolFile.adopt(path)
+        except (BlockingIOError, FileNotFoundError):
+            # Its process is alive, or another one was faster.
+            return 0
+        except (OSError, sqlite3.Error) as error:
+            # The others are adopted all the same. This one is tried again, for the disk may just
+            # be full; what is damaged stays as it is.
+            if path not in self._told:
+                self._told.add(path)
+                cause = type(error).__name__
+                _log.error("spool_not_adopted", file=path.name, cause=cause, said=str(error))
+            return 0
+        self._adopted.append(file)
+        return file.callbacks
+
+    def _write(self, rows: list[Row]) -> None:
+        own = self._own_file()
+        try:
+            own.add(rows)
+        except sqlite3.Error as error:
+            if is_damage(error):
+                self.leave(own, error)
+            if own is self._own:
+                raise
+            # Given up, here or by whoever replays: a new one takes its place.
+            self._own_file().add(rows)
 
     def _own_file(self) -> SpoolFile:
-        with self._making:
-            if self._own is None:
-                self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-                path = self._folder / f"{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
-                lock = _locked(path)
-                if lock is None:
-                    raise UnavailableError
-                self._own = SpoolFile(path, lock)
-            return self._own
-
-
-def _lock_of(path: Path) -> Path:
-    return path.with_suffix(".lock")
-
-
-def _locked(path: Path) -> int | None:
-    """Take the lock beside a spool file; None where a living process has it."""
-    # Beside it: SQLite has locks of its own in the file, and loses them when it is closed.
-    lock = os.open(_lock_of(path), os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        return None
-    return lock
+        """Give this process's file; only the queue's thread asks, so that no request waits."""
+        if self._own is None:
+            self._own = SpoolFile.make(self._folder)
+        elif self._own.is_gone:
+            # What it holds was answered 204, and would be lost with this process.
+            gone, self._own = self._own, self._own.successor()
+            _log.error("spool_file_removed", file=gone.path.name, saved=self._own.callbacks)
+            gone.close(keep=True)
+        return self._own

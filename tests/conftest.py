@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +71,16 @@ def recorded_room(recorded: list[dict[str, Any]]) -> list[dict[str, str]]:
     """The one room of which a whole meeting was recorded, in the order it arrived."""
     room_sid = recorded[0]["params"]["RoomSid"]
     return [one["params"] for one in recorded if one["params"]["RoomSid"] == room_sid]
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], bool]], None]:
+    """Wait until something is so, for as long as a slow machine may need."""
+
+    def wait(is_so: Callable[[], bool], seconds: float = 20.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not is_so():
+            assert time.monotonic() < deadline, "It did not come about."
+            time.sleep(0.01)
+
+    return wait

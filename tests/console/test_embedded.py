@@ -67,6 +67,16 @@ def test_the_url_stays_the_same_over_a_stop_and_a_start(server: EmbeddedRedis) -
     assert (server.url, server.url_file.read_text()) == (url, url)
 
 
+def test_the_next_server_on_a_folder_has_the_port_of_the_last(tmp_path: Path) -> None:
+    ports = []
+    for _ in range(2):
+        server = EmbeddedRedis(tmp_path / "redis")
+        server.start()
+        ports.append(server.port)
+        server.stop()
+    assert ports[0] == ports[1]
+
+
 def test_the_secrets_are_the_owners_alone_also_where_others_could_look_before(
     tmp_path: Path,
 ) -> None:

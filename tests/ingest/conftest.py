@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -160,19 +159,6 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         logger = structlog.wrap_logger(None, processors=[capture])
         monkeypatch.setattr(f"ingest.{module}._log", logger)
     return capture.entries
-
-
-@pytest.fixture
-def eventually() -> Callable[[Callable[[], bool]], None]:
-    """Wait until something is so, for as long as a slow machine may need."""
-
-    def wait(is_so: Callable[[], bool], seconds: float = 20.0) -> None:
-        deadline = time.monotonic() + seconds
-        while not is_so():
-            assert time.monotonic() < deadline, "It did not come about."
-            time.sleep(0.01)
-
-    return wait
 
 
 @pytest.fixture

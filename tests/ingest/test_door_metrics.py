@@ -214,7 +214,8 @@ def test_a_failure_of_our_own_is_counted_too(
     def broken(*_args: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Inbox, "deposit", broken)
+    monkeypatch.setattr(Inbox, "deposit", _away)
+    monkeypatch.setattr(Inbox, "receipt_of_spooled", broken)
     assert knock.post(recorded[0]["body"]).status_code == 500
     assert read("rollcall_callbacks_refused_total", reason="error") == 1
 
