@@ -8,6 +8,18 @@ ALERTS: dict[str, str] = {
         "somebody was thrown out because somebody joined under the same identity:"
         " `info` once, `warning` when again within 10 minutes, `critical` when three times in one"
     ),
+    "eviction-storm": (
+        "`critical`: two windows of one person keep throwing each other out, three times within a"
+        " minute or more; `count` says how often"
+    ),
+    "ghost-participant": (
+        "`warning`: a session is connected though its person came anew 90 s ago, or for longer than"
+        " any room lasts"
+    ),
+    "missed-callbacks": "`warning`: there have been holes in the sequence numbers for 10 s",
+    "room-capacity": "`warning` at nine in ten of ROLLCALL_ROOM_CAPACITY, `critical` when full",
+    "room-failed": "`critical`: Twilio says that the room has failed",
+    "recording-failed": "`critical`: Twilio says that a recording has failed",
     "callback-set-aside": "`warning`: a callback could not be digested and is kept in"
     " `rollcall:dead` with the reason",
 }

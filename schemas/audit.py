@@ -12,15 +12,19 @@ from typing import Any, Literal
 
 import msgspec
 
-AuditVerdict = Literal["applied", "duplicate", "unrecognised", "set-aside"]
+AuditVerdict = Literal["applied", "duplicate", "too-late", "unrecognised", "set-aside"]
 
 # The constant `event` names of audit lines.
 RECORDS: dict[AuditVerdict, str] = {
     "applied": "callback_applied",
     "duplicate": "callback_duplicate",
+    "too-late": "callback_too_late",
     "unrecognised": "callback_unrecognised",
     "set-aside": "callback_set_aside",
 }
+
+# The same for what time alone has changed.
+TIMER = "timer_elapsed"
 
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 

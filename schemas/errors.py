@@ -167,6 +167,49 @@ class InboxFullError(RollcallError):
     reason = "inbox-full"
 
 
+# -- what the console does not answer; each becomes a problem answer as well -----------------------
+
+
+class UnansweredError(RollcallError):
+    """The console does not answer the request."""
+
+    status: ClassVar[int] = 400
+
+
+class TokenMissingError(UnansweredError):
+    """The request carries no `Authorization: Bearer` header."""
+
+    reason = "token-missing"
+    status = 401
+
+
+class TokenMismatchError(UnansweredError):
+    """The token is none of ROLLCALL_API_TOKEN."""
+
+    reason = "token-mismatch"
+    status = 401
+
+
+class BadQueryError(UnansweredError):
+    """The query is not one that can be answered."""
+
+    reason = "bad-query"
+
+
+class UnknownRoomError(UnansweredError):
+    """No room of this SID is known; it was never heard of, or forgotten long ago."""
+
+    reason = "unknown-room"
+    status = 404
+
+
+class ExpiredError(UnansweredError):
+    """The room ended long ago, and nothing but that it has been is known any more."""
+
+    reason = "expired"
+    status = 410
+
+
 # -- what stops the drain of a shard --------------------------------------------------------------
 
 
@@ -198,3 +241,12 @@ class IndigestibleError(RollcallError):
     """A callback in the inbox that no worker can read."""
 
     reason = "indigestible"
+
+
+# -- what stops the delivery of an alert ----------------------------------------------------------
+
+
+class UnreadableAlertError(RollcallError):
+    """An entry in the stream of alerts is none."""
+
+    reason = "unreadable-alert"

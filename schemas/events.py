@@ -33,7 +33,7 @@ class EventType(NamedTuple):
 
 
 _TRACK = ("participant_sid", "identity", "kind")
-_EVICTION = ("identity", "evicted_sid", "survivor_sid", "gap_ms", "evidence")
+_EVICTION = ("identity", "evicted_sid", "survivor_sid", "classification", "gap_ms", "evidence")
 _RECORDING = ("recording_sid", "participant_sid", "track_sid", "identity")
 
 DERIVED_EVENTS: dict[str, EventType] = {
@@ -41,7 +41,44 @@ DERIVED_EVENTS: dict[str, EventType] = {
         "RM", ("room_type", "inferred"), "the first callback about the room was heard"
     ),
     "rollcall.room.closed": EventType(
-        "RM", ("room_type", "duration_seconds", "end"), "the room has ended"
+        "RM",
+        ("room_type", "duration_seconds", "end"),
+        "the room has ended: `room-ended`, or `presumed` after 25 h without a callback",
+    ),
+    "rollcall.room.settled": EventType(
+        "RM",
+        (
+            "edition",
+            "room_type",
+            "start",
+            "end",
+            "duration_seconds",
+            "sessions",
+            "tallies",
+            "missing",
+        ),
+        "the roster in exact figures, once the room is closed and quiet for 60 s; again, with a"
+        " higher `edition`, if something that changes it still arrives",
+    ),
+    "rollcall.room.gap-found": EventType(
+        "RM", ("missing",), "callbacks with these sequence numbers were waited for in vain"
+    ),
+    "rollcall.room.gap-closed": EventType("RM", ("missing",), "these have arrived after all"),
+    "rollcall.identity.arrived": EventType(
+        "PA", ("identity", "inferred"), "a person is there, in however many sessions"
+    ),
+    "rollcall.identity.departed": EventType(
+        "PA",
+        ("identity", "left_at"),
+        "nobody was back under the identity within 5 s, or the room was closed",
+    ),
+    "rollcall.identity.contested": EventType(
+        "PA",
+        ("identity", "participant_sids"),
+        "two sessions of a person have been connected at once for 2 s",
+    ),
+    "rollcall.identity.uncontested": EventType(
+        "PA", ("identity", "participant_sids"), "one of them at most is left"
     ),
     "rollcall.participant.joined": EventType(
         "PA",

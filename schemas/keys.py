@@ -27,10 +27,20 @@ class ShardKeys:
     commit: str
     audit: str
     verdicts: str
+    due: str
     rooms: str
 
     def room(self, room_sid: str) -> str:
         return self.rooms + room_sid
+
+
+@dataclass(frozen=True, slots=True)
+class TargetKeys:
+    """The keys of one target of alerts."""
+
+    state: str
+    lease: str
+    firing: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,5 +74,11 @@ class Keyspace:
             commit=f"{stem}:commit",
             audit=f"{stem}:audit",
             verdicts=f"{stem}:verdicts",
+            due=f"{stem}:due",
             rooms=f"{stem}:room:",
         )
+
+    def target(self, name: str) -> TargetKeys:
+        # A hash tag of its own: a target reads from all shards, and belongs to none.
+        stem = f"{self.prefix}:{{target-{name}}}"
+        return TargetKeys(state=f"{stem}:state", lease=f"{stem}:lease", firing=f"{stem}:firing")

@@ -18,6 +18,7 @@ from marshmallow import validate
 from platformdirs import user_state_path
 from redis import ConnectionPool, RedisError
 
+from schemas.alert_targets import AlertTarget, read_targets
 from schemas.errors import BadSettingError
 
 INBOX_MAXLEN = 100_000
@@ -73,6 +74,22 @@ class Settings:
     # Twilio takes up to 15 s to notice a disruption (twilio-video.js, CHANGELOG 2.1.0), so an
     # evicted session may be stamped as ending that much after its successor's start.
     eviction_after_ms: int = 15_000
+    # Who refreshes a page is back within a second or two, who reconnects within a few more.
+    linger_ms: int = 5_000
+    # In every recording, callbacks overtook each other by less than 2 s.
+    gap_ms: int = 10_000
+    # Of a group room (https://www.twilio.com/docs/video/programmable-video-limits).
+    room_capacity: int = 50
+    # Recordings and late callbacks come within minutes; a day is for those who look the next.
+    keep_hours: int = 24
+    # What was captured longer ago is of no use to anybody.
+    tombstone_days: int = 30
+    # Who may read snapshots; several while one is being replaced.
+    api_tokens: tuple[str, ...] = field(default=(), repr=False)
+    # Not PORT, which belongs to web: both run on one machine with one environment.
+    console_port: int = 8090
+    # Their URLs may hold secrets.
+    alert_targets: tuple[AlertTarget, ...] = field(default=(), repr=False)
 
     def tokens_for(self, account_sids: Iterable[str]) -> tuple[str, ...]:
         """The tokens that may judge what claims to be of these accounts.
@@ -95,6 +112,18 @@ class Settings:
             raise BadSettingError(
                 "TWILIO_AUTH_TOKEN: is not set; set it to the auth token of your Twilio account,"
                 " with which callbacks are signed."
+            )
+
+    def require_api_tokens(self) -> None:
+        """Refuse to run a console that would tell everybody who is in which room.
+
+        Raises:
+            BadSettingError: there is no token.
+        """
+        if not self.api_tokens:
+            raise BadSettingError(
+                "ROLLCALL_API_TOKEN: is not set; set it to a long random text, which whoever reads"
+                " snapshots must show."
             )
 
     @classmethod
@@ -131,6 +160,14 @@ class Settings:
             spool_dir=_spool_dir(env),
             eviction_before_ms=_integer(env, "ROLLCALL_EVICTION_BEFORE_MS", 250, 0, 60_000),
             eviction_after_ms=_integer(env, "ROLLCALL_EVICTION_AFTER_MS", 15_000, 0, 600_000),
+            linger_ms=_integer(env, "ROLLCALL_LINGER_MS", 5_000, 0, 600_000),
+            gap_ms=_integer(env, "ROLLCALL_GAP_MS", 10_000, 0, 600_000),
+            room_capacity=_integer(env, "ROLLCALL_ROOM_CAPACITY", 50, 1, 10_000),
+            keep_hours=_integer(env, "ROLLCALL_KEEP_HOURS", 24, 1, 8_760),
+            tombstone_days=_integer(env, "ROLLCALL_TOMBSTONE_DAYS", 30, 1, 365),
+            api_tokens=_api_tokens(env),
+            console_port=_integer(env, "ROLLCALL_CONSOLE_PORT", 8090, 1, 65_535),
+            alert_targets=read_targets(env.str("ROLLCALL_ALERT_TARGETS", default="")),
         )
 
 
@@ -170,6 +207,18 @@ def _auth_tokens(env: Env) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]
         account = account_of(sid)
         bound[account] = (*bound.get(account, ()), token)
     return tuple(tokens), bound
+
+
+def _api_tokens(env: Env) -> tuple[str, ...]:
+    tokens = _words(env, "ROLLCALL_API_TOKEN")
+    for token in tokens:
+        # What a header can carry (https://www.rfc-editor.org/rfc/rfc6750#section-2.1).
+        if not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", token):
+            raise BadSettingError(
+                "ROLLCALL_API_TOKEN: must be one or more, comma-separated, of a token of the"
+                " characters A-Z a-z 0-9 - . _ ~ + / and = at its end."
+            )
+    return tokens
 
 
 def _account_sids(env: Env) -> frozenset[str]:

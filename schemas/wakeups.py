@@ -1,4 +1,4 @@
-"""The wake-ups: what the broker carries. A message names a shard and holds no data.
+"""The wake-ups: what the broker carries. A message names a shard or a target, and holds no data.
 
 Celery on Redis can lose a message between BRPOP and its own bookkeeping, or deliver it twice after
 the visibility timeout. Neither matters here: the inbox is the durable copy, and the sweep wakes
@@ -14,6 +14,7 @@ from schemas.settings import Settings
 # Tasks are sent by name, so that the door needs no code of the workers.
 DRAIN = "rollcall.drain"
 SWEEP = "rollcall.sweep"
+NOTIFY = "rollcall.notify"
 
 SWEEP_SECONDS = 1.0
 # Past this a wake-up is stale: the sweep has asked again more than once.

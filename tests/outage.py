@@ -171,8 +171,9 @@ def _seen(url: str, traffic: Traffic) -> Seen:
         while _applied(redis) < traffic.sent and time.monotonic() < deadline:
             _pass(0.1)
         applied = _applied(redis)
-        # Each room is opened and its participant joins once; each track is published once.
-        doubled = redis.xlen(Keyspace("rollcall").events) - applied - 2 * ROOMS
+        # Each room is opened, its participant joins and its person arrives once; each track is
+        # published once.
+        doubled = redis.xlen(Keyspace("rollcall").events) - applied - 3 * ROOMS
     return Seen(traffic.sent, traffic.answers, traffic.slowest, applied, doubled)
 
 
@@ -181,7 +182,7 @@ def _applied(redis: Redis) -> int:
     keyspace, sids = Keyspace("rollcall"), [f"RM{room:032x}" for room in range(ROOMS)]
     stored = redis.mget([keyspace.shard(shard_of(sid, 8)).room(sid) for sid in sids])
     heard = (one for record in stored for one in records.decode(record).facts.sequences)
-    return sum(last - first + 1 for first, last in heard)
+    return sum(one.most - one.least + 1 for one in heard)
 
 
 def main() -> None:

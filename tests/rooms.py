@@ -82,13 +82,23 @@ def facts_of(history: Iterable[Params]) -> Facts:
     return reduce(merge, (callback_from(params, ARRIVED) for params in history), NOTHING)
 
 
-def concluded(history: Iterable[Params]) -> tuple[list[Event], list[Event]]:
-    """Tell a history to the heart; return the events and the alerts that came of it."""
+def concluded(
+    history: Iterable[Params], *, people: bool = False
+) -> tuple[list[Event], list[Event]]:
+    """Tell a history to the heart, all of it at one moment; return what came of it.
+
+    Args:
+        history: in the order in which it arrives.
+        people: whether events about persons are wanted beside those about their sessions.
+
+    Returns:
+        the events, and the alerts.
+    """
     facts, events, alerts = NOTHING, [], []
     for params in history:
         outcome = conclude(facts, callback_from(params, ARRIVED), BOUNDS)
         facts = outcome.facts
-        events += outcome.events
+        events += [one for one in outcome.events if people or not one.kind.startswith("identity.")]
         alerts += outcome.alerts
     return events, alerts
 

@@ -36,6 +36,6 @@ def audit_records(callbacks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         around = Circumstances(shard, context, BOUNDS, lambda at=at: at + _DIGESTED)
         digester = Digester(stored or {room_sid: None}, around)
         batch, _ = digester.digest(read_entries(shard, [entry]), until=math.inf)
-        stored = dict(batch.rooms)
+        stored = {sid: one.record for sid, one in batch.rooms.items()}
         made += [json.loads(line) for line in batch.audit_lines.splitlines()]
     return made

@@ -20,8 +20,9 @@ from schemas.keys import Keyspace
 from schemas.logs import Lines
 from schemas.settings import Settings
 from schemas.wakeups import DRAIN, EXPIRES_SECONDS, SWEEP, SWEEP_SECONDS, celery_config
+from workers.bounds import bounds_of
 from workers.drain import Drain
-from workers.room.bounds import Bounds
+from workers.notify.register import register
 from workers.store import Store
 from workers.sweep import Sweeper, sweep
 
@@ -53,6 +54,8 @@ def create_app(settings: Settings, redis: Redis, audit: Lines) -> Celery:
         },
     )
 
+    sweep_targets = register(app, settings, redis)
+
     def wake(shard: int) -> None:
         try:
             app.send_task(DRAIN, args=[shard], expires=EXPIRES_SECONDS, retry=False)
@@ -76,24 +79,21 @@ def create_app(settings: Settings, redis: Redis, audit: Lines) -> Celery:
         if drained.handed_on:
             wake(shard)
 
-    @app.task(name=DRAIN, bind=True)
+    # Shared, a task would be given to every other app of the process as well.
+    @app.task(name=DRAIN, bind=True, shared=False)
     def drain_shard(task: Task[Any, Any], shard: int) -> None:
         drain_here(shard, task.request.id)
 
-    @app.task(name=SWEEP)
+    @app.task(name=SWEEP, shared=False)
     def sweep_shards() -> None:
         try:
             sweep(store, wake)
+            sweep_targets()
         except RedisError as error:
             log.warning("sweep_failing", error=type(error).__name__)
 
-    _sweep_beside(app, Sweeper(store, wake, drain_here))
+    _sweep_beside(app, Sweeper(store, wake, drain_here, sweep_targets))
     return app
-
-
-def bounds_of(settings: Settings) -> Bounds:
-    """Give the settings' bounds to the heart, in its own unit."""
-    return Bounds(settings.eviction_before_ms * 1000, settings.eviction_after_ms * 1000)
 
 
 def _sweep_beside(app: Celery, sweeper: Sweeper) -> None:

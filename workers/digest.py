@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from schemas.audit import RECORDS, seal
+from schemas.audit import RECORDS, TIMER, seal
 from schemas.callbacks import parse_sid
 from schemas.errors import IndigestibleError, UnreadableRecordError
 from schemas.events import CloudEvent
@@ -26,7 +26,8 @@ from workers.publish import publish_alert, publish_event
 from workers.records import Record
 from workers.room.bounds import Bounds
 from workers.room.conclude import Outcome, conclude, set_aside
-from workers.store import Batch
+from workers.room.patience import Elapsed, elapse, next_due
+from workers.store import Batch, Stored
 
 # What a batch gives out at the most, in bytes; a larger one would block Redis.
 _BATCH_BYTES = 1 << 20
@@ -47,13 +48,12 @@ class Circumstances(NamedTuple):
     now: Callable[[], int]
 
 
-class _Concluded(NamedTuple):
-    """What one callback adds to the batch."""
+class _Step(NamedTuple):
+    """What one callback, or one due moment, adds to the batch."""
 
     record: Record
     events: list[CloudEvent]
     alerts: list[CloudEvent]
-    verdict: str
     audit_line: bytes
 
 
@@ -100,16 +100,45 @@ class Digester:
             last_id = arrival.entry_id
             if self._size > _BATCH_BYTES or time.monotonic() > until:
                 break
-        batch = Batch(
+        return self._batch(last_id), self._verdicts.total()
+
+    def elapse(self, room_sids: Iterable[str], now: int, *, until: float) -> Batch:
+        """Let time run in rooms that are due.
+
+        Args:
+            room_sids: which; of the records that the batch began with.
+            now: the time of Redis, in microseconds since 1970.
+            until: as above; what is not reached by then stays due.
+        """
+        for room_sid in room_sids:
+            self._elapse(room_sid, now)
+            if self._size > _BATCH_BYTES or time.monotonic() > until:
+                break
+        return self._batch(b"")
+
+    def _batch(self, last_id: bytes) -> Batch:
+        return Batch(
             last_id=last_id,
-            rooms={sid: records.encode(self._records[sid]) for sid in sorted(self._touched)},
+            rooms={sid: self._stored(sid) for sid in sorted(self._touched)},
             audit_lines=b"".join(self._audit_lines),
             verdicts=self._verdicts,
             events=self._events,
             alerts=self._alerts,
             dead=self._dead,
         )
-        return batch, len(self._audit_lines)
+
+    def _stored(self, room_sid: str) -> Stored:
+        record = self._records[room_sid]
+        if record is records.NEW:
+            # It is gone, or cannot be read: it is left as it is, and not looked at again.
+            return Stored(b"")
+        facts = record.facts
+        # Of a room that was never heard of nothing is left either.
+        over = facts.expired or not (facts.first or facts.heard)
+        # Rounded up: the moment itself must have come.
+        due_ms = -(-(next_due(facts) or 0) // 1000)
+        keep_ms = self._around.bounds.tombstone // 1000 if over else 0
+        return Stored(records.encode(record), keep_ms, due_ms)
 
     def _read(self, room_sid: str, stored: bytes | None) -> Record:
         try:
@@ -129,7 +158,7 @@ class Digester:
             record = self._records[arrival.room_sid]
             try:
                 outcome = conclude(record.facts, arrival.callback, self._around.bounds)
-                self._add(arrival, self._concluded(arrival, record, outcome))
+                self._add(arrival, outcome, *self._concluded(arrival, record, outcome))
             except Exception as error:
                 # Whatever it is, it would come again with every try: one callback must not stop
                 # the shard. It is kept, with the reason, and said aloud.
@@ -152,14 +181,14 @@ class Digester:
             "entry": {repr(name): b64encode(value).decode() for name, value in fields.items()},
         }
         try:
-            outcome = set_aside(facts, arrival.digest, arrival.at)
+            outcome = set_aside(facts, arrival.digest, arrival.at, self._around.bounds)
             concluded = self._concluded(arrival, record, outcome, **told)
         except Exception:
             # What failed for the callback may fail for its alert as well; the shard goes on.
             log.exception("alert_not_raised", entry_id=arrival.entry_id.decode())
-            outcome = Outcome(facts, "set-aside", late=False, events=[], alerts=[])
+            outcome = Outcome([], facts, "set-aside", late=False, events=[], alerts=[])
             concluded = self._concluded(arrival, record, outcome, **told)
-        self._add(arrival, concluded)
+        self._add(arrival, outcome, *concluded)
         dead: list[str | bytes] = ["entry_id", arrival.entry_id, "room_sid", arrival.room_sid]
         dead += ["reason", fault.reason, "detail", fault.detail]
         dead += ["at", iso_milliseconds(self._around.now())]
@@ -167,53 +196,95 @@ class Digester:
             dead += [b"entry." + name, value]
         self._dead.append(dead)
 
+    def _elapse(self, room_sid: str, now: int) -> None:
+        record = self._records[room_sid]
+        self._touched.add(room_sid)
+        if record is not records.NEW:
+            for elapsed in elapse(record.facts, now, self._around.bounds):
+                step = self._elapsed(record, elapsed)
+                record = step.record
+                self._keep(room_sid, step)
+
     def _concluded(
         self, arrival: Arrival, record: Record, outcome: Outcome, **why: Any
-    ) -> _Concluded:
-        ledger = record.ledger
+    ) -> list[_Step]:
+        """Publish what a callback led to, and before it what time had led to until it came."""
+        steps = []
+        for elapsed in outcome.elapsed:
+            steps.append(self._elapsed(record, elapsed))
+            record = steps[-1].record
+        about = {
+            "event": RECORDS[outcome.verdict],
+            "room_sid": arrival.room_sid,
+            "entry_id": arrival.entry_id.decode(),
+            "arrived": iso_milliseconds(arrival.at),
+            "params": arrival.deposit.params if arrival.deposit else None,
+            "idempotency_token": arrival.deposit.token if arrival.deposit else "",
+            # What `evidence` and `callback_id` of derived events name.
+            "callback_id": arrival.callback.id.hex() if arrival.callback else None,
+            "late": outcome.late,
+            **why,
+        }
+        step = self._step(record, outcome, about, late=outcome.late)
+        return [*steps, step]
+
+    def _elapsed(self, record: Record, elapsed: Elapsed) -> _Step:
+        about = {
+            "event": TIMER,
+            "room_sid": record.facts.room_sid,
+            "due": iso_milliseconds(elapsed.at),
+        }
+        step = self._step(record, elapsed, about, late=False)
+        # What was let go cannot be retracted any more.
+        known = elapsed.facts.sessions
+        ledger = step.record.ledger
+        kept = {sid: data for sid, data in ledger.evictions.items() if sid in known}
+        return step._replace(record=step.record._replace(ledger=ledger._replace(evictions=kept)))
+
+    def _step(
+        self, record: Record, led_to: Outcome | Elapsed, about: dict[str, Any], *, late: bool
+    ) -> _Step:
+        before, ledger, facts = record.ledger, record.ledger, led_to.facts
         events, alerts = [], []
-        for event in outcome.events:
-            ledger, published = publish_event(ledger, outcome.facts, event, late=outcome.late)
+        for event in led_to.events:
+            ledger, published = publish_event(ledger, facts, event, late=late)
             events.append(published)
-        for alert in outcome.alerts:
-            ledger, published = publish_alert(ledger, outcome.facts, alert)
+        for alert in led_to.alerts:
+            ledger, published = publish_alert(ledger, facts, alert)
             alerts.append(published)
+        if about["event"] == TIMER and not (events or alerts):
+            # Something was let go, or looked at in vain: nobody's belief has changed.
+            return _Step(Record(facts=facts, ledger=ledger), events, alerts, b"")
         number = ledger.audit_records + 1
         digest, line = seal(
             {
-                "event": RECORDS[outcome.verdict],
                 "time": iso_milliseconds(self._around.now()),
-                "room_sid": arrival.room_sid,
                 "n": number,
                 "prev": ledger.audit_head,
-                "entry_id": arrival.entry_id.decode(),
-                "arrived": iso_milliseconds(arrival.at),
-                "params": arrival.deposit.params if arrival.deposit else None,
-                "idempotency_token": arrival.deposit.token if arrival.deposit else "",
-                # What `evidence` and `callback_id` of derived events name.
-                "callback_id": arrival.callback.id.hex() if arrival.callback else None,
-                "late": outcome.late,
-                "revision_before": record.ledger.revision,
+                "revision_before": before.revision,
                 "revision": ledger.revision,
                 "events": [one.id for one in events],
                 "alerts": [one.id for one in alerts],
                 "shard": self._around.shard,
-                **why,
+                **about,
                 **self._around.context,
             }
         )
         ledger = ledger._replace(audit_records=number, audit_head=digest)
-        record = Record(facts=outcome.facts, ledger=ledger)
-        return _Concluded(record, events, alerts, outcome.verdict, line)
+        return _Step(Record(facts=facts, ledger=ledger), events, alerts, line)
 
-    def _add(self, arrival: Arrival, concluded: _Concluded) -> None:
-        self._records[arrival.room_sid] = concluded.record
+    def _add(self, arrival: Arrival, outcome: Outcome, *steps: _Step) -> None:
+        for step in steps:
+            self._keep(arrival.room_sid, step)
         self._touched.add(arrival.room_sid)
-        self._events += [one.fields() for one in concluded.events]
-        self._alerts += [one.fields() for one in concluded.alerts]
-        self._audit_lines.append(concluded.audit_line)
-        self._verdicts[concluded.verdict] += 1
-        self._size += len(concluded.audit_line) + sum(len(one.data) for one in concluded.events)
+        self._verdicts[outcome.verdict] += 1
+
+    def _keep(self, room_sid: str, step: _Step) -> None:
+        self._records[room_sid] = step.record
+        self._events += [one.fields() for one in step.events]
+        self._alerts += [one.fields() for one in step.alerts]
+        self._audit_lines.append(step.audit_line)
+        self._size += len(step.audit_line) + sum(len(one.data) for one in step.events)
 
 
 def _account_of(arrival: Arrival) -> str:

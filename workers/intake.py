@@ -21,7 +21,8 @@ def callback_from(params: Mapping[str, str], arrived: int) -> Callback:
 
     Args:
         params: checked at the door.
-        arrived: arrival time in microseconds since 1970, for an unknown event without a Timestamp.
+        arrived: arrival time in microseconds since 1970. It stands in for the Timestamp of an
+            unknown event that has none.
 
     Raises:
         IndigestibleError: these are not the parameters of a callback that passed the door.
@@ -36,4 +37,5 @@ def callback_from(params: Mapping[str, str], arrived: int) -> Callback:
         id=sha256(_canonical(params)).digest()[:_ID_BYTES],
         said=said,
         strange=strange,
+        arrived=arrived,
     )

@@ -22,6 +22,8 @@ from workers.app import create_app
 # the lease, so that a shard is not another worker's before this one has given up.
 _TIMEOUT_SECONDS = 2.0
 _RETRY_SECONDS = 0.5
+# More targets than this take turns.
+_DELIVERIES = 8
 _SAY_SECONDS = 10.0
 
 log = structlog.get_logger()
@@ -31,7 +33,9 @@ def work(settings: Settings) -> None:
     """Run a worker: as many drains at once as there are cores, and no more than shards."""
     lines = _log_as("worker")
     redis = _wait_for_redis(settings)
-    concurrency = min(os.cpu_count() or 1, settings.shards)
+    # A delivery holds a process while it waits for somebody else's server (decision 0014).
+    deliveries = min(len(settings.alert_targets), _DELIVERIES)
+    concurrency = min(os.cpu_count() or 1, settings.shards) + deliveries
     app = create_app(settings, redis, lines)
     options = ["--quiet", "worker", "--loglevel=INFO", f"--concurrency={concurrency}"]
     # These three only chat with other workers, and have been seen to hang reconnecting ones.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from schemas.events import TYPE_PREFIX, CloudEvent, chain_digest, encode_data, source_of
 from schemas.logs import iso_milliseconds
 from workers.records import Ledger
-from workers.room.diff import Event
+from workers.room.diff import Event, Moment
 from workers.room.facts import Facts
 
 
@@ -41,12 +43,23 @@ def publish_alert(ledger: Ledger, facts: Facts, alert: Event) -> tuple[Ledger, C
     number = ledger.alerts + 1
     published = _cloud_event(
         facts,
-        alert._replace(data={**alert.data, "since": iso_milliseconds(alert.data["since"])}),
+        alert,
         stem=f"{facts.room_sid}:a{number}",
         previous_id=ledger.last_alert_id,
         extensions={"roomalert": str(number)},
     )
     return ledger._replace(alerts=number, last_alert_id=published.id), published
+
+
+def _written(value: Any) -> Any:
+    """Write the times in the data of an event as text."""
+    if isinstance(value, Moment):
+        return iso_milliseconds(value)
+    if isinstance(value, dict):
+        return {name: _written(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_written(one) for one in value]
+    return value
 
 
 def _cloud_event(
@@ -55,7 +68,7 @@ def _cloud_event(
     type_, time, data = (
         TYPE_PREFIX + event.kind,
         iso_milliseconds(event.at),
-        encode_data(event.data),
+        encode_data(_written(event.data)),
     )
     digest = chain_digest(previous_id, type_, event.subject, time, data)
     return CloudEvent(

@@ -14,7 +14,7 @@ from schemas.errors import UnknownVersionError, UnreadableRecordError
 from workers.room.facts import NOTHING, Facts
 
 # Raised when facts change their form; a worker hands back what a newer one has written.
-VERSION = 1
+VERSION = 2
 
 
 class Ledger(NamedTuple):
@@ -39,16 +39,36 @@ class Record(NamedTuple):
     ledger: Ledger = Ledger()
 
 
+class Tombstone(NamedTuple):
+    """What stays of a room that ended long ago: what the next event of it would build on."""
+
+    room_sid: str
+    account_sid: str
+    looked: int
+    editions: int
+    revision: int
+    event_digest: str
+    alerts: int
+    alert_digest: str
+    audit_records: int
+    audit_head: bytes
+
+
 NEW = Record()
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Record).decode
 # The rest is left unread: only this much is the same in every version.
 _decode_version = msgspec.msgpack.Decoder(tuple[int, msgspec.Raw, msgspec.Raw]).decode
+# A tombstone stands where the ledger does, and nothing where the facts do.
+_decode_tombstone = msgspec.msgpack.Decoder(tuple[int, None, Tombstone]).decode
+_NOTHING = _encode(None)
 
 
 def encode(record: Record) -> bytes:
     """Encode a record for storing."""
+    if record.facts.expired and not record.facts.told:
+        return _encode((record.version, None, _tombstone(record.facts, record.ledger)))
     return _encode(record)
 
 
@@ -62,7 +82,9 @@ def decode(stored: bytes | None) -> Record:
     if stored is None:
         return NEW
     try:
-        version = _decode_version(stored)[0]
+        version, facts, _ = _decode_version(stored)
+        if version == VERSION and bytes(facts) == _NOTHING:
+            return _risen(_decode_tombstone(stored)[2])
         if version == VERSION:
             return _decode(stored)
     except msgspec.DecodeError as error:
@@ -70,3 +92,39 @@ def decode(stored: bytes | None) -> Record:
     raise UnknownVersionError(
         f"A room's record has version {version}; this worker knows {VERSION}."
     )
+
+
+def _tombstone(facts: Facts, ledger: Ledger) -> Tombstone:
+    return Tombstone(
+        room_sid=facts.room_sid,
+        account_sid=facts.account_sid,
+        looked=facts.looked,
+        editions=facts.editions,
+        revision=ledger.revision,
+        event_digest=ledger.last_event_id.rpartition(":")[2],
+        alerts=ledger.alerts,
+        alert_digest=ledger.last_alert_id.rpartition(":")[2],
+        audit_records=ledger.audit_records,
+        audit_head=bytes.fromhex(ledger.audit_head),
+    )
+
+
+def _risen(stone: Tombstone) -> Record:
+    facts = Facts(
+        room_sid=stone.room_sid,
+        account_sid=stone.account_sid,
+        looked=stone.looked,
+        editions=stone.editions,
+        expired=True,
+    )
+    event_id = f"{stone.room_sid}:{stone.revision}:{stone.event_digest}"
+    alert_id = f"{stone.room_sid}:a{stone.alerts}:{stone.alert_digest}"
+    ledger = Ledger(
+        revision=stone.revision,
+        last_event_id=event_id if stone.event_digest else "",
+        alerts=stone.alerts,
+        last_alert_id=alert_id if stone.alert_digest else "",
+        audit_records=stone.audit_records,
+        audit_head=stone.audit_head.hex(),
+    )
+    return Record(facts=facts, ledger=ledger)

@@ -22,6 +22,8 @@ from schemas.keys import WAKE_MS, Keyspace
 LEASE_MS = 3_000
 # A batch blocks Redis while it commits: 5,000 callbacks did so for 50 ms.
 BATCH_CALLBACKS = 256
+# Rooms are due one by one, and all of a shard after an outage.
+DUE_ROOMS = 64
 # The dead are for a person to look at. Each has a line in the audit as well, so that what is
 # trimmed away is not lost.
 DEAD_MAXLEN = 10_000
@@ -29,7 +31,9 @@ DEAD_MAXLEN = 10_000
 log = structlog.get_logger()
 
 Entry = tuple[bytes, dict[bytes, bytes]]
-Released = Literal["released", "handed-on", "waiting", "lost"]
+Released = Literal["released", "handed-on", "waiting", "due", "lost"]
+# What the script of a commit answers.
+_COMMITTED, _CALLBACKS_WAIT = 1, 2
 
 
 class Hold(NamedTuple):
@@ -57,11 +61,23 @@ class Taken(NamedTuple):
     audit_lines: bytes
 
 
+class Stored(NamedTuple):
+    """What a commit stores of a room."""
+
+    # Empty: what is stored stays as it is.
+    record: bytes
+    # 0: until it is removed.
+    keep_ms: int = 0
+    # When to look at it again, in milliseconds since 1970; 0 for never.
+    due_ms: int = 0
+
+
 class Batch(NamedTuple):
     """What one commit writes, and up to which inbox entry it removes."""
 
+    # Empty where it is time alone that is committed.
     last_id: bytes
-    rooms: dict[str, bytes]
+    rooms: Mapping[str, Stored]
     # Kept with the commit until they are known to be written.
     audit_lines: bytes
     # How many callbacks had which verdict, for the metrics.
@@ -83,6 +99,7 @@ class Store:
         self._take = redis.register_script(_script("take"))
         self._commit = redis.register_script(_script("commit"))
         self._release = redis.register_script(_script("release"))
+        self._due = redis.register_script(_script("due"))
 
     def take(self, shard: int, nonce: str) -> Taken | None:
         """Take a shard's lease and read its first batch; None where another worker holds it."""
@@ -102,6 +119,12 @@ class Store:
         inbox = self._shards[hold.shard].inbox
         return cast("list[Entry]", self._redis.xrange(inbox, count=BATCH_CALLBACKS))
 
+    def due(self, hold: Hold) -> tuple[int, list[str]]:
+        """Tell the time, in microseconds since 1970, and which rooms are due by then."""
+        keys = self._shards[hold.shard]
+        now, rooms = self._due([keys.due], [DUE_ROOMS])
+        return now * 1000, [room.decode().removeprefix(keys.rooms) for room in rooms]
+
     def load(self, hold: Hold, room_sids: Iterable[str]) -> dict[str, bytes | None]:
         """Read the stored records of some rooms, in one call for all of them."""
         sids = list(room_sids)
@@ -111,11 +134,12 @@ class Store:
         found = cast("list[bytes | None]", self._redis.mget([keys.room(sid) for sid in sids]))
         return dict(zip(sids, found, strict=True))
 
-    def commit(self, hold: Hold, batch: Batch) -> Hold:
+    def commit(self, hold: Hold, batch: Batch) -> Hold | None:
         """Commit a batch: all of it or nothing, and only while the shard is still this worker's.
 
         Returns:
-            the hold to go on with.
+            the hold to go on with; None where time alone was to be committed, and was not, since
+            callbacks have come.
 
         Raises:
             LeaseLostError: nothing was committed, the shard is another's by now.
@@ -125,21 +149,24 @@ class Store:
         keys = self._shards[hold.shard]
         names = [keys.lease, keys.commit, keys.inbox]
         names += [self._keys.events, self._keys.alerts, self._keys.dead, keys.audit, keys.verdicts]
-        names += [keys.room(sid) for sid in batch.rooms]
+        names += [keys.due, *(keys.room(sid) for sid in batch.rooms)]
         values: list[Any] = [hold.nonce, hold.token, hold.next_token, LEASE_MS]
-        values += [_after(batch.last_id), batch.audit_lines]
+        values += [_after(batch.last_id) if batch.last_id else b"", batch.audit_lines]
         values += [len(batch.events), self._maxlen, len(batch.alerts), self._maxlen]
         values += [len(batch.dead), DEAD_MAXLEN]
-        values += batch.rooms.values()
+        values += chain.from_iterable(batch.rooms.values())
         values += [len(batch.verdicts), *chain.from_iterable(batch.verdicts.items())]
         for entry in (*batch.events, *batch.alerts, *batch.dead):
             values += [len(entry), *entry]
-        if self._commit(names, values) != 1:
+        answer = self._commit(names, values)
+        if answer == _CALLBACKS_WAIT:
+            return None
+        if answer != _COMMITTED:
             raise LeaseLostError
         return hold._replace(token=hold.next_token)
 
     def release(self, hold: Hold, *, hand_on: bool, audited: bool) -> Released:
-        """Give the lease back if the inbox is empty; with `hand_on` in any case.
+        """Give the lease back if nothing is left to do; with `hand_on` in any case.
 
         Args:
             hold: which.
@@ -148,31 +175,32 @@ class Store:
         """
         keys = self._shards[hold.shard]
         answer = self._release(
-            [keys.lease, keys.wake, keys.inbox, keys.audit],
+            [keys.lease, keys.wake, keys.inbox, keys.audit, keys.due],
             [hold.nonce, int(hand_on), int(audited), WAKE_MS],
         )
         return cast("Released", answer.decode())
 
     def waiting(self) -> list[int]:
-        """List the shards that have callbacks or audit lines waiting and nobody at work on them."""
+        """List the shards that have work and nobody at it: callbacks, audit lines, rooms due."""
         with self._redis.pipeline(transaction=False) as pipeline:
             for keys in self._shards:
                 pipeline.exists(keys.lease)
                 pipeline.exists(keys.audit)
                 pipeline.xlen(keys.inbox)
+                self._due([keys.due], [1], client=pipeline)
             answers = pipeline.execute(raise_on_error=False)
-        shards = zip(answers[::3], answers[1::3], answers[2::3], strict=True)
+        shards = zip(*(answers[index::4] for index in range(4)), strict=True)
         return [shard for shard, of in enumerate(shards) if self._is_waiting(shard, *of)]
 
-    def _is_waiting(self, shard: int, held: Any, audit: Any, length: Any) -> bool:
-        for answer in (held, audit, length):
+    def _is_waiting(self, shard: int, held: Any, audit: Any, length: Any, due: Any) -> bool:
+        for answer in (held, audit, length, due):
             if isinstance(answer, ResponseError):
                 # One shard's trouble must not hide the others.
                 log.error("shard_not_looked_at", shard=shard, error=str(answer))
                 return False
             if isinstance(answer, Exception):
                 raise answer
-        return not held and bool(audit or length)
+        return not held and bool(audit or length or due[1])
 
 
 def _after(entry_id: bytes) -> bytes:

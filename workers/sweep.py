@@ -2,7 +2,8 @@
 
 Celery may lose a wake-up, and a worker may die with a shard in hand. Neither matters longer than
 one sweep: it asks Redis, not the broker, and whatever `wake` says. Beat sends one every second; a
-thread of each worker does the same, so that neither is a single point of failure.
+thread of each worker does the same, so that neither is a single point of failure. Targets of alerts
+are swept with the shards.
 """
 
 from __future__ import annotations
@@ -39,9 +40,14 @@ class Sweeper:
     """
 
     def __init__(
-        self, store: Store, wake: Callable[[int], None], drain: Callable[[int], None]
+        self,
+        store: Store,
+        wake: Callable[[int], None],
+        drain: Callable[[int], None],
+        sweep_targets: Callable[[], None],
     ) -> None:
         self._store = store
+        self._sweep_targets = sweep_targets
         self._wake = wake
         self._drain = drain
         self._waited: frozenset[int] = frozenset()
@@ -62,6 +68,8 @@ class Sweeper:
                 log.warning("wake_up_unanswered", shard=shard)
                 self._drain(shard)
         self._waited = frozenset(waiting)
+        # After the shards: alerts can wait for a second.
+        self._sweep_targets()
 
     def _run(self) -> None:
         failing = False

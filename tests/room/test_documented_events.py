@@ -23,6 +23,7 @@ from rooms import (
     track,
 )
 from strategies import ACCOUNT, histories, sid
+from timed import BOUNDS, HOUR, Timed, Told, tell
 
 from schemas.alerts import ALERT_DATA, ALERTS
 from schemas.callbacks import PARAMETERS
@@ -33,17 +34,26 @@ from workers.room.diff import Event
 
 RECORDING = {"RecordingSid": sid("RT", 1)}
 COMPOSITION = {"CompositionSid": sid("CJ", 1)}
-MIDDLE = connected(LAPTOP, 60_000)
-# One story in which each documented thing happens.
+# One story in which each documented thing happens, a second after the other.
 STORY = [
-    created(),
-    connected(PHONE, 0),
+    created() | {"SequenceNumber": "0"},
+    connected(PHONE, 0) | {"SequenceNumber": "9"},
     track("added", PHONE, 0),
     track("disabled", PHONE, 10),
     track("enabled", PHONE, 20),
     connected(TABLET, 65_000),
     disconnected(PHONE, 65_100),
-    MIDDLE,
+    connected(LAPTOP, 60_000),
+    *(
+        one
+        for number in (1, 2, 3)
+        for one in (
+            connected(sid("PA", 10 + number), 70_000 + number),
+            disconnected(LAPTOP if number == 1 else sid("PA", 9 + number), 70_100 + number),
+        )
+    ),
+    connected(sid("PA", 20), 80_000, identity="Robin"),
+    connected(sid("PA", 21), 80_000, identity="Kim"),
     *(callback(f"recording-{what}", 0, **RECORDING) for what in ("started", "completed", "failed")),
     *(
         callback(f"composition-{what}", 0, **COMPOSITION)
@@ -51,12 +61,21 @@ STORY = [
     ),
     callback("composition-hook-failed", 0, HookSid=sid("HK", 1)),
     callback("room-painted", 0),
-    ended(90_000),
+    callback("room-painted", 1, SequenceNumber="4"),
+    disconnected(TABLET, 85_000),
+    ended(90_000) | {"RoomStatus": "failed"},
 ]
+# Long enough that time does what it does by itself before the next callback.
+PAUSES = {"room-ended": 400, "room-painted": 200}
 # Besides what the table names, these pass on whatever else the callback tells.
 TELLING = ("rollcall.recording.", "rollcall.composition.")
 TELLABLE = {attribute for attribute, _ in PARAMETERS.values()}
 PLACES_OF_AN_EVENT = {"event", "account_sid", "room_type", "timestamp"}
+
+
+def told() -> Told:
+    gaps = [PAUSES.get(one["StatusCallbackEvent"], 1) * 1_000_000 for one in STORY]
+    return tell(Timed(STORY, gaps).callbacks(), until=HOUR)
 
 
 def check_documented(events: Iterable[Event]) -> None:
@@ -83,14 +102,14 @@ def check_documented_alerts(alerts: Iterable[Event]) -> None:
 
 
 def test_the_heart_makes_every_documented_event_and_no_other() -> None:
-    events, _ = concluded(STORY)
+    events = told().events
     check_documented(events)
     assert {TYPE_PREFIX + event.kind for event in events} == DERIVED_EVENTS.keys()
 
 
 @given(histories)
 def test_whatever_happens_the_events_are_as_documented(history: list[Params]) -> None:
-    events, alerts = concluded(history)
+    events, alerts = concluded(history, people=True)
     check_documented(events)
     check_documented_alerts(alerts)
 
@@ -172,10 +191,8 @@ def test_a_composition_passes_on_all_that_its_callback_tells(what: str) -> None:
 
 
 def test_every_documented_alert_is_raised_grows_worse_and_is_resolved_as_documented() -> None:
-    again = [connected(sid("PA", 9), 70_000), disconnected(LAPTOP, 70_100)]
-    _, alerts = concluded([*STORY[:-1], *again, STORY[-1]])
-    facts = facts_of([created()])
-    alerts += set_aside(facts, "key", ARRIVED).alerts
+    alerts = told().alerts
+    alerts += set_aside(facts_of([created()]), "key", ARRIVED, BOUNDS).alerts
     check_documented_alerts(alerts)
     assert {TYPE_PREFIX + alert.kind for alert in alerts} == ALERT_EVENTS.keys()
     assert {alert.data["alert"] for alert in alerts} == ALERTS.keys()

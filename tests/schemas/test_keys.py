@@ -51,6 +51,13 @@ def test_no_two_keys_are_the_same() -> None:
     assert len(set(named)) == len(named)
 
 
+def test_all_keys_of_a_target_are_in_one_slot_and_no_two_targets_share_any() -> None:
+    keyspace = Keyspace("rollcall")
+    first, second = (astuple(keyspace.target(name)) for name in ("slack-01", "slack-02"))
+    assert len({key_slot(key.encode()) for key in first}) == 1
+    assert len({*first, *second}) == 6
+
+
 def test_the_streams_of_the_contract_have_the_names_of_the_contract() -> None:
     keyspace = Keyspace("rollcall")
     assert (keyspace.events, keyspace.alerts, keyspace.dead) == (

@@ -304,3 +304,22 @@ def test_a_broker_that_celery_could_not_use_is_refused(monkeypatch: Environment,
 def test_a_dollar_sign_in_a_password_stays_one(monkeypatch: Environment) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://:a$HOME${HOME}b@redis.example/0")
     assert "a$HOME${HOME}b" in Settings.from_environment().redis_url
+
+
+def test_targets_of_alerts_are_taken_and_never_shown(monkeypatch: Environment) -> None:
+    assert Settings.from_environment().alert_targets == ()
+    url = "slack://secret-1/secret-2\n alertmanager://user:secret-3@am.example:9093"
+    monkeypatch.setenv("ROLLCALL_ALERT_TARGETS", url)
+    settings = Settings.from_environment()
+    assert [target.kind for target in settings.alert_targets] == ["apprise", "alertmanager"]
+    assert "secret" not in repr(settings)
+    assert "secret" not in repr(settings.alert_targets)
+
+
+def test_a_target_that_cannot_be_used_stops_the_start_and_is_not_shown(
+    monkeypatch: Environment,
+) -> None:
+    monkeypatch.setenv("ROLLCALL_ALERT_TARGETS", "json://fine webhooks://secret/?secret=secret")
+    told = complaint()
+    assert told.startswith("ROLLCALL_ALERT_TARGETS: number 2 of them needs ")
+    assert "secret/" not in told

@@ -31,7 +31,7 @@ def digested(batches: list[list[Entry]]) -> tuple[records.Record, list[list[str 
     for entries in batches:
         digester = Digester(stored, Circumstances(0, {}, BOUNDS, lambda: 0))
         batch, _ = digester.digest(read_entries(0, entries), until=math.inf)
-        stored |= batch.rooms
+        stored |= {sid: one.record for sid, one in batch.rooms.items()}
         events += batch.events
     return records.decode(stored[ROOM]), events
 

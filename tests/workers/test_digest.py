@@ -151,8 +151,8 @@ def test_rooms_of_one_batch_have_records_and_chains_of_their_own() -> None:
     first, _, third = lines(taken)
     assert (first["prev"], third["prev"]) == ("", first["hash"])
     told = entries_of(taken.events)
-    assert [one["roomrevision"] for one in told] == ["1", "1", "2", "2"]
-    assert records.decode(taken.rooms[OTHER_ROOM]).ledger.revision == 2
+    assert [one["roomrevision"] for one in told] == ["1", "1", "2", "3", "2", "3"]
+    assert records.decode(taken.rooms[OTHER_ROOM].record).ledger.revision == 3
 
 
 def test_an_audit_line_tells_the_circumstances_and_what_came_of_it() -> None:
@@ -170,17 +170,17 @@ def test_an_audit_line_tells_the_circumstances_and_what_came_of_it() -> None:
         "arrived": "2023-11-14T22:13:20.001Z",
         "params": history[1],
         "idempotency_token": "t-1",
-        "revision": 2,
+        "revision": 3,
         "revision_before": 1,
         "late": False,
-        "events": [entries_of(taken.events)[1]["id"]],
+        "events": [one["id"] for one in entries_of(taken.events)[1:]],
         "alerts": [],
         "shard": SHARD,
         "task_id": "t-1",
         "callback_id": callback_from(history[1], 0).id.hex(),
     }
     assert (repeated["event"], repeated["events"]) == ("callback_duplicate", [])
-    assert repeated["revision_before"] == repeated["revision"] == 2
+    assert repeated["revision_before"] == repeated["revision"] == 3
 
 
 # -- what is undated or out of proportion ---------------------------------------------------------
@@ -247,17 +247,18 @@ def test_what_is_set_aside_is_kept_whole_with_the_reason_and_leaves_the_facts_al
     assert (line["reason"], line["detail"]) == (dead["reason"], dead["detail"])
     assert b64decode(line["entry"]["b'extra'"]) == b"\xff"
     assert line["late"] is False
-    facts = records.decode(taken.rooms[ROOM]).facts
-    assert facts._replace(set_aside=frozenset()) == (
-        records.decode(digested(entry(0, created())).rooms[ROOM]).facts
-    )
+    facts = records.decode(taken.rooms[ROOM].record).facts
+    without = records.decode(digested(entry(0, created())).rooms[ROOM].record).facts
+    noted = {name for name, value in facts._asdict().items() if value != getattr(without, name)}
+    # And that something was heard, for those who wait until nothing more is.
+    assert noted == {"set_aside", "heard", "looked", "due"}
     assert len(facts.set_aside) == 1
 
 
 def test_what_is_set_aside_does_not_change_whose_room_it_is() -> None:
     other = created() | {"Timestamp": "noon", "AccountSid": "AC" + "f" * 32}
     taken = digested(entry(0, created()), entry(1, other))
-    assert records.decode(taken.rooms[ROOM]).facts.account_sid == ACCOUNT
+    assert records.decode(taken.rooms[ROOM].record).facts.account_sid == ACCOUNT
     (alert,) = entries_of(taken.alerts)
     assert alert["source"] == f"/twilio/{ACCOUNT}/rooms/{ROOM}"
 
@@ -303,7 +304,7 @@ def test_a_callback_on_which_the_heart_fails_is_set_aside_and_the_rest_goes_on(
     assert dead["detail"] == "ZeroDivisionError: of the heart"
     for line in lines(taken):
         assert line["hash"] == digest_of(line)
-    assert [one["roomrevision"] for one in entries_of(taken.events)] == ["1", "2"]
+    assert [one["roomrevision"] for one in entries_of(taken.events)] == ["1", "2", "3"]
 
 
 def test_the_shard_goes_on_even_when_the_alert_about_it_fails_too(
@@ -326,7 +327,7 @@ def test_taking_note_of_it_leaves_a_closed_room_without_an_alert() -> None:
 
 
 def test_taking_note_of_it_opens_no_room() -> None:
-    outcome = set_aside(NOTHING._replace(room_sid=ROOM), "key", 5)
+    outcome = set_aside(NOTHING._replace(room_sid=ROOM), "key", 5, BOUNDS)
     assert outcome.events == []
     assert outcome.facts.start is None
     (alert,) = outcome.alerts

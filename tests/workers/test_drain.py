@@ -59,6 +59,7 @@ def test_a_drain_publishes_and_empties_the_inbox(
     assert [event.kind for event in published(redis)] == [
         "room.opened",
         "participant.joined",
+        "identity.arrived",
         "track.published",
         "participant.joined",
         "track.unpublished",
@@ -179,7 +180,7 @@ def test_a_commit_whose_reply_was_lost_is_not_made_twice(
         assert drain.drain(SHARD, CONTEXT).callbacks == 0
         client.close()
     check_chain(published(redis))
-    assert len(published(redis)) == 7
+    assert len(published(redis)) == 8
     assert [line["n"] for line in audit.read() if "n" in line] == [2, 3, 4, 5]
     assert record_of(redis, keyspace).ledger.audit_records == 5
 
@@ -305,7 +306,7 @@ def test_what_cannot_be_digested_is_set_aside_and_the_shard_goes_on(
     assert b"Timestamp" in dead[1][b"detail"]
     assert dead[1][b"room_sid"] == ROOM.encode()
     kinds = [event.kind for event in published(redis)]
-    assert kinds == ["room.opened", "participant.joined"]
+    assert kinds == ["room.opened", "participant.joined", "identity.arrived"]
     alerts = [
         (one.data["alert"], one.data["room_sid"]) for one in published(redis, keyspace.alerts)
     ]
@@ -352,7 +353,7 @@ def test_an_audit_line_holds_the_callback_as_received_and_what_came_of_it(
     assert last["events"] == [event.attributes["id"] for event in published(redis)[-3:]]
     assert last["alerts"] == [one.attributes["id"] for one in published(redis, "rollcall:alerts")]
     assert (last["shard"], last["task_id"]) == (SHARD, "of-the-test")
-    assert (last["revision_before"], last["revision"], last["late"]) == (4, 7, False)
+    assert (last["revision_before"], last["revision"], last["late"]) == (5, 8, False)
 
 
 def test_a_batch_stays_within_its_bytes(

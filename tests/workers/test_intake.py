@@ -23,7 +23,8 @@ def test_a_callback_is_named_by_the_digest_of_its_parameters() -> None:
 def test_a_repetition_has_the_same_name_whenever_and_in_whatever_order_it_comes(
     items: list[tuple[str, str]], arrived: int
 ) -> None:
-    assert callback_from(dict(items), arrived) == callback_from(connected(PHONE, 0), ARRIVED)
+    again = callback_from(dict(items), arrived)
+    assert again == callback_from(connected(PHONE, 0), ARRIVED)._replace(arrived=arrived)
 
 
 def test_anything_that_differs_makes_another_callback() -> None:

@@ -120,7 +120,7 @@ def test_an_alert_says_since_when_in_words_a_person_reads() -> None:
 
 def test_an_event_says_whether_its_cause_came_late() -> None:
     events, _, _ = published([connected(LAPTOP, 10_000), connected(PHONE, 4_999)])
-    assert [one.extensions["late"] for one in events] == ["false", "false", "true"]
+    assert [one.extensions["late"] for one in events] == ["false", "false", "false", "true"]
 
 
 def test_the_time_of_an_event_is_when_it_happened() -> None:

@@ -13,7 +13,7 @@ from strategies import ROOM, sid
 from schemas.keys import WAKE_MS, Keyspace, shard_of
 from workers import store as store_module
 from workers.drain import Drain
-from workers.store import Batch, Hold, Store
+from workers.store import Batch, Hold, Store, Stored
 
 SHARD = shard_of(ROOM, 8)
 EMPTY = Batch(last_id=b"0-0", rooms={}, audit_lines=b"", verdicts={}, events=[], alerts=[], dead=[])
@@ -29,7 +29,8 @@ def take(store: Store) -> Hold:
 def test_each_room_of_a_batch_gets_its_own_record(store: Store) -> None:
     hold = take(store)
     rooms = {sid("RM", number): b"record %d" % number for number in range(5)}
-    hold = store.commit(hold, EMPTY._replace(rooms=rooms))
+    stored = {room: Stored(record) for room, record in rooms.items()}
+    hold = store.commit(hold, EMPTY._replace(rooms=stored))
     assert store.load(hold, rooms) == rooms
 
 
@@ -98,7 +99,7 @@ def test_a_key_that_is_no_stream_stops_a_commit_before_its_first_write(
     key = keyspace.shard(SHARD).inbox if of == "inbox" else f"rollcall:{of}"
     redis.set(key, "somebody else's")
     one: list[list[str | bytes]] = [["id", "1"]]
-    batch = EMPTY._replace(last_id=b"1-0", rooms={ROOM: b"record"}, events=one)
+    batch = EMPTY._replace(last_id=b"1-0", rooms={ROOM: Stored(b"record")}, events=one)
     batch = batch._replace(alerts=one, dead=one)
     with pytest.raises(Exception, match="WRONGTYPE"):
         store.commit(hold, batch)

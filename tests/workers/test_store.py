@@ -17,7 +17,7 @@ from schemas.connection import claim_shards, connect
 from schemas.errors import LeaseLostError, StartError
 from schemas.keys import Keyspace, shard_of
 from schemas.settings import Settings
-from workers.store import LEASE_MS, Batch, Hold, Store
+from workers.store import LEASE_MS, Batch, Hold, Store, Stored
 
 SHARD = shard_of(ROOM, 8)
 Deposit = Callable[..., Any]
@@ -32,7 +32,7 @@ def take(store: Store, nonce: str = "mine") -> Hold:
 def batch(last_id: bytes, *, record: bytes = b"facts") -> Batch:
     return Batch(
         last_id=last_id,
-        rooms={ROOM: record},
+        rooms={ROOM: Stored(record)},
         audit_lines=b"lines",
         verdicts={"applied": 1},
         events=[["id", "e1"], ["id", "e2"]],

@@ -26,6 +26,8 @@ class Callback(NamedTuple):
     id: bytes
     said: Mapping[str, str | int]
     strange: Mapping[str, str]
+    # When it arrived: microseconds since 1970 by Redis's clock. For patience, never for a verdict.
+    arrived: int = 0
 
     @property
     def dated(self) -> bool:

@@ -1,6 +1,6 @@
 """The conditions of a view: what is wrong in the room now. Their differences are the alerts.
 
-A condition holds only while the room is open: closing resolves all of them, and what is learned
+A condition about people holds only while the room is open: closing resolves it, and what is learned
 after the end raises nothing. The same condition is never raised twice, since a key names it.
 """
 
@@ -11,9 +11,12 @@ from hashlib import sha256
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from workers.room.bounds import AGAIN_WITHIN, STORM_EVICTIONS, STORM_WITHIN
-from workers.room.diff import Event
+from workers.room.announcements import RECORDINGS
+from workers.room.bounds import AGAIN_WITHIN, CALM_AFTER, Bounds
 from workers.room.evictions import Eviction
+from workers.room.identities import IdentityView
+from workers.room.sequences import count
+from workers.room.storms import Storm, storm, windows
 from workers.room.view import View
 
 SEVERITIES = ("info", "warning", "critical")
@@ -32,7 +35,7 @@ class Condition(NamedTuple):
     # None where nothing tells: since it was noticed.
     since: int | None
     concerned: dict[str, Any]
-    evidence: tuple[str, ...]
+    evidence: tuple[str, ...] = ()
 
     def is_worse_than(self, was: Condition) -> bool:
         """Tell whether the severity or the count rose, even if the other one fell."""
@@ -40,46 +43,58 @@ class Condition(NamedTuple):
         return rank(self.severity) > rank(was.severity) or self.times > was.times
 
 
-def conditions(view: View) -> dict[str, Condition]:
+def conditions(view: View, bounds: Bounds) -> dict[str, Condition]:
     """List what is wrong in a view, by dedup key."""
-    if view.room and view.room.closed:
-        return {}
-    by_identity: dict[str, list[Eviction]] = {}
-    for eviction in view.evictions.values():
-        by_identity.setdefault(eviction.identity, []).append(eviction)
-    found = [
-        _duplicate_identity(view, identity, sorted(group, key=_when))
-        for identity, group in by_identity.items()
-    ]
-    if view.set_aside:
-        found.append(_callback_set_aside(view))
+    found = [*_of_the_room(view)]
+    if not (view.room and view.room.closed):
+        found += _while_open(view, bounds)
     return {condition.dedup_key: condition for condition in found}
 
 
-def alerts(before: View, after: View, at: int) -> list[Event]:
-    """List what was raised, what grew worse and what was resolved between two views.
-
-    Args:
-        before: what was believed.
-        after: what is believed now, of the same part of the room.
-        at: when that was noticed: the Timestamp of the callback between the two.
-    """
-    were, are = conditions(before), conditions(after)
-    return [
-        *(_event("resolved", gone, after, at) for key, gone in were.items() if key not in are),
-        *_raised(were, are, after, at),
-    ]
+def by_identity(view: View) -> dict[str, list[Eviction]]:
+    """The evictions of each person, in the order in which they happened."""
+    groups: dict[str, list[Eviction]] = {}
+    for eviction in view.evictions.values():
+        groups.setdefault(eviction.identity, []).append(eviction)
+    return groups
 
 
-def _raised(
-    were: dict[str, Condition], are: dict[str, Condition], after: View, at: int
-) -> Iterator[Event]:
-    for key, condition in are.items():
-        was = were.get(key)
-        if was is None:
-            yield _event("raised", condition, after, at)
-        elif condition.is_worse_than(was):
-            yield _event("changed", condition, after, at)
+def _of_the_room(view: View) -> Iterator[Condition]:
+    """What stays wrong when the room is closed."""
+    if view.failed:
+        yield Condition(
+            alert="room-failed",
+            dedup_key=f"room-failed:{view.room_sid}",
+            subject=view.room_sid,
+            severity="critical",
+            times=1,
+            summary=f"Room {_called(view)} has failed.",
+            since=None,
+            concerned={},
+        )
+    for key in view.told:
+        kind, _, recording_sid = key.partition(" ")
+        if kind == RECORDINGS["recording-failed"]:
+            yield _recording_failed(view, recording_sid)
+
+
+def _while_open(view: View, bounds: Bounds) -> Iterator[Condition]:
+    for identity, evicted in by_identity(view).items():
+        if view.now < max(one.heard for one in evicted) + CALM_AFTER:
+            yield _duplicate_identity(view, identity, evicted)
+        raging = storm(evicted, view.now)
+        if raging:
+            yield _eviction_storm(view, identity, raging)
+    for identity, person in view.identities.items():
+        if person.ghosts:
+            yield _ghost_participant(view, identity, person)
+    if view.missing:
+        yield _missed_callbacks(view)
+    # Nine in ten.
+    if 10 * view.connected >= 9 * bounds.capacity:
+        yield _room_capacity(view, bounds)
+    if view.set_aside:
+        yield _callback_set_aside(view)
 
 
 def _duplicate_identity(view: View, identity: str, evicted: list[Eviction]) -> Condition:
@@ -89,7 +104,7 @@ def _duplicate_identity(view: View, identity: str, evicted: list[Eviction]) -> C
         alert="duplicate-identity",
         dedup_key=_key("duplicate-identity", view.room_sid, identity),
         subject=last.evicted_sid,
-        severity=_severity([eviction.at for eviction in evicted]),
+        severity=_severity([*view.evicted.get(identity, ()), *(one.at for one in evicted)]),
         times=len(evicted),
         summary=(
             f"{identity!r} was thrown out of room {_called(view)} {often}"
@@ -106,12 +121,98 @@ def _duplicate_identity(view: View, identity: str, evicted: list[Eviction]) -> C
 
 
 def _severity(times: list[int]) -> str:
-    storm = zip(times, times[STORM_EVICTIONS - 1 :], strict=False)
-    if any(last - first <= STORM_WITHIN for first, last in storm):
+    if windows(times):
         return "critical"
     if any(second - first <= AGAIN_WITHIN for first, second in pairwise(times)):
         return "warning"
     return "info"
+
+
+def _eviction_storm(view: View, identity: str, raging: Storm) -> Condition:
+    return Condition(
+        alert="eviction-storm",
+        dedup_key=_key("eviction-storm", view.room_sid, identity),
+        subject=raging.last.evicted_sid,
+        severity="critical",
+        times=raging.times,
+        summary=(
+            f"Two windows of {identity!r} keep throwing each other out of room {_called(view)}:"
+            f" {raging.times} times so far."
+        ),
+        since=raging.since,
+        concerned={
+            "identity": identity,
+            "evicted_sid": raging.last.evicted_sid,
+            "survivor_sid": raging.last.survivor_sid,
+        },
+        evidence=raging.last.evidence,
+    )
+
+
+def _ghost_participant(view: View, identity: str, person: IdentityView) -> Condition:
+    ghosts = person.ghosts
+    still = "a session" if len(ghosts) == 1 else f"{len(ghosts)} sessions"
+    return Condition(
+        alert="ghost-participant",
+        dedup_key=_key("ghost-participant", view.room_sid, identity),
+        subject=ghosts[0],
+        severity="warning",
+        times=len(ghosts),
+        summary=(
+            f"{identity!r} has {still} in room {_called(view)} that nobody seems to be behind:"
+            " no end of it was heard."
+        ),
+        since=person.ghost_since,
+        concerned={"identity": identity, "participant_sids": list(ghosts)},
+    )
+
+
+def _missed_callbacks(view: View) -> Condition:
+    times = count(view.missing)
+    return Condition(
+        alert="missed-callbacks",
+        dedup_key=f"missed-callbacks:{view.room_sid}",
+        subject=view.room_sid,
+        severity="warning",
+        times=times,
+        summary=(
+            f"{times} callback{'s' * (times > 1)} of room {_called(view)} did not arrive:"
+            " there are holes in the sequence numbers."
+        ),
+        since=None,
+        concerned={"missing": [list(one) for one in view.missing]},
+    )
+
+
+def _room_capacity(view: View, bounds: Bounds) -> Condition:
+    full = view.connected >= bounds.capacity
+    return Condition(
+        alert="room-capacity",
+        dedup_key=f"room-capacity:{view.room_sid}",
+        subject=view.room_sid,
+        severity="critical" if full else "warning",
+        # Everybody who comes or goes would change it.
+        times=1,
+        summary=(
+            f"Room {_called(view)} is {'full' if full else 'nearly full'}:"
+            f" {view.connected} of {bounds.capacity} participants are connected."
+        ),
+        since=None,
+        concerned={"connected": view.connected, "capacity": bounds.capacity},
+    )
+
+
+def _recording_failed(view: View, recording_sid: str) -> Condition:
+    return Condition(
+        alert="recording-failed",
+        dedup_key=f"recording-failed:{view.room_sid}:{recording_sid}",
+        subject=recording_sid,
+        severity="critical",
+        times=1,
+        summary=f"Recording {recording_sid} of room {_called(view)} has failed.",
+        since=None,
+        concerned={"recording_sid": recording_sid},
+    )
 
 
 def _callback_set_aside(view: View) -> Condition:
@@ -128,24 +229,7 @@ def _callback_set_aside(view: View) -> Condition:
         ),
         since=None,
         concerned={},
-        evidence=(),
     )
-
-
-def _event(change: str, condition: Condition, view: View, at: int) -> Event:
-    data = {
-        "alert": condition.alert,
-        "dedup_key": condition.dedup_key,
-        "severity": condition.severity,
-        "summary": condition.summary,
-        "room_sid": view.room_sid,
-        "room_name": view.room_name,
-        **condition.concerned,
-        "count": condition.times,
-        "since": at if condition.since is None else condition.since,
-        "evidence": list(condition.evidence),
-    }
-    return Event(f"alert.{change}", condition.subject, at, data)
 
 
 def _called(view: View) -> str:
@@ -155,7 +239,3 @@ def _called(view: View) -> str:
 def _key(alert: str, room_sid: str, identity: str) -> str:
     # Keys travel to pagers and chat rooms: short, of a known length, and without anybody's name.
     return f"{alert}:{room_sid}:{sha256(identity.encode()).hexdigest()[:16]}"
-
-
-def _when(eviction: Eviction) -> tuple[int, str]:
-    return eviction.at, eviction.evicted_sid

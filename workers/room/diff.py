@@ -8,12 +8,19 @@ comes first. An event's kind is its type without `rollcall.`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from workers.room.announcements import announcements
 from workers.room.callback import Callback
 from workers.room.evictions import Eviction
+from workers.room.identities import IdentityView
+from workers.room.sequences import without
 from workers.room.view import SessionView, TrackKey, TrackView, View
+
+
+class Moment(int):
+    """A time in the data of an event: microseconds since 1970, to be published as text."""
 
 
 class Event(NamedTuple):
@@ -25,27 +32,38 @@ class Event(NamedTuple):
     data: dict[str, Any]
 
 
-def diff(before: View, after: View, cause: Callback) -> list[Event]:
+def diff(before: View, after: View, cause: Callback | None, at: int) -> list[Event]:
     """List what changed between two views of the same part of a room.
 
     Args:
         before: what was believed.
         after: what is believed now.
-        cause: the callback between the two; announcements are taken from it.
+        cause: the callback between the two, which announcements are taken from; None where it was
+            time alone.
+        at: when what is between the two happened: its Timestamp, or the moment that was due.
     """
     changes = [
         *_opened(before, after),
         *_joined(before, after),
+        *_arrived(before, after),
         *_published(before, after),
         *_switched(before, after),
-        *_announced(before, after, cause),
+        *_announced(before, after, cause, at),
         *_unpublished(before, after),
         *_left(before, after),
-        *_evicted(before, after, cause),
+        *_evicted(before, after, at),
+        *_contested(before, after, at),
+        *_departed(before, after, at),
+        *_missed(before, after, at),
         *_closed(before, after),
     ]
-    place = {"room_sid": after.room_sid, "room_name": after.room_name}
-    return [change._replace(data=place | change.data) for change in changes]
+    return located(changes, after)
+
+
+def located(events: list[Event], view: View) -> list[Event]:
+    """Say in each event which room it is about."""
+    place = {"room_sid": view.room_sid, "room_name": view.room_name}
+    return [event._replace(data=place | event.data) for event in events]
 
 
 def _opened(before: View, after: View) -> Iterator[Event]:
@@ -76,12 +94,10 @@ def _switched(before: View, after: View) -> Iterator[Event]:
             yield Event(kind, key.track_sid, track.switched_at, _track_data(key, track))
 
 
-def _announced(before: View, after: View, cause: Callback) -> Iterator[Event]:
-    if after.told is not before.told:
-        news = after.told - before.told
-        for one in announcements(cause):
-            if one.key in news:
-                yield Event(one.kind, one.subject, cause.at, one.data)
+def _announced(before: View, after: View, cause: Callback | None, at: int) -> Iterator[Event]:
+    for one in announcements(cause) if cause else ():
+        if one.key in after.told and one.key not in before.told:
+            yield Event(one.kind, one.subject, at, one.data)
 
 
 def _unpublished(before: View, after: View) -> Iterator[Event]:
@@ -104,15 +120,68 @@ def _left(before: View, after: View) -> Iterator[Event]:
             yield Event("participant.left", sid, session.end, data)
 
 
-def _evicted(before: View, after: View, cause: Callback) -> Iterator[Event]:
+def _evicted(before: View, after: View, at: int) -> Iterator[Event]:
     for sid, eviction in before.evictions.items():
-        if after.evictions.get(sid) != eviction:
+        known = after.evictions.get(sid)
+        # Most are the very same, and that is told at once.
+        if known is not eviction and known != eviction:
             # It is withdrawn because of what was heard now, whenever it was believed to happen.
             data = _eviction_data(eviction)
-            yield Event("participant.eviction-retracted", sid, cause.at, data)
+            yield Event("participant.eviction-retracted", sid, at, data)
     for sid, eviction in after.evictions.items():
-        if before.evictions.get(sid) != eviction:
+        known = before.evictions.get(sid)
+        if known is not eviction and known != eviction:
             yield Event("participant.evicted", sid, eviction.at, _eviction_data(eviction))
+
+
+def _arrived(before: View, after: View) -> Iterator[Event]:
+    for identity, person in after.identities.items():
+        was = before.identities.get(identity)
+        # Somebody heard of only now may be gone again, and that implies having been here.
+        if was is None or (person.here and not was.here):
+            data = {"identity": identity, "inferred": person.first_inferred}
+            yield Event("identity.arrived", person.first_sid, person.first_start, data)
+
+
+def _departed(before: View, after: View, at: int) -> Iterator[Event]:
+    closed = after.room is not None and after.room.closed
+    for identity, person in _people(before, after):
+        was = before.identities.get(identity)
+        if not person.here and (was is None or was.here):
+            data = {"identity": identity, "left_at": Moment(person.left_at)}
+            yield Event(
+                "identity.departed", person.last_sid, _closing(after) if closed else at, data
+            )
+
+
+def _contested(before: View, after: View, at: int) -> Iterator[Event]:
+    for identity, person in _people(before, after):
+        was = before.identities.get(identity)
+        if person.contested != (was is not None and was.contested):
+            shown = person if person.contested or was is None else was
+            kind = "identity.contested" if person.contested else "identity.uncontested"
+            data = {"identity": identity, "participant_sids": list(shown.connected)}
+            yield Event(kind, shown.connected[-1], at, data)
+
+
+def _people(before: View, after: View) -> Iterator[tuple[str, IdentityView]]:
+    """The people of the later view; and as gone, those whose only session was somebody else's."""
+    yield from after.identities.items()
+    for identity, person in before.identities.items():
+        if identity not in after.identities:
+            gone = replace(person, here=False, contested=False)
+            if not gone.last_sid:
+                gone = replace(gone, last_sid=gone.first_sid, left_at=gone.first_start)
+            yield identity, gone
+
+
+def _missed(before: View, after: View, at: int) -> Iterator[Event]:
+    if before.missing != after.missing:
+        found = without(after.missing, before.missing)
+        closed = without(before.missing, after.missing)
+        for kind, ranges in (("room.gap-found", found), ("room.gap-closed", closed)):
+            if ranges:
+                yield Event(kind, after.room_sid, at, {"missing": [list(one) for one in ranges]})
 
 
 def _closed(before: View, after: View) -> Iterator[Event]:
@@ -120,7 +189,7 @@ def _closed(before: View, after: View) -> Iterator[Event]:
         data = {
             "room_type": after.room_type,
             "duration_seconds": after.room.duration_seconds,
-            "end": "room-ended",
+            "end": after.room.closed_by,
         }
         yield Event("room.closed", after.room_sid, after.room.end, data)
 
@@ -131,6 +200,10 @@ def _by_start(sessions: dict[str, SessionView]) -> list[tuple[str, SessionView]]
 
 def _tracks_by_start(view: View) -> list[tuple[TrackKey, TrackView]]:
     return sorted(view.tracks.items(), key=lambda one: (one[1].start, one[0]))
+
+
+def _closing(view: View) -> int:
+    return view.room.end if view.room else 0
 
 
 def _track_data(key: TrackKey, track: TrackView) -> dict[str, Any]:
@@ -146,6 +219,8 @@ def _eviction_data(eviction: Eviction) -> dict[str, Any]:
         "identity": eviction.identity,
         "evicted_sid": eviction.evicted_sid,
         "survivor_sid": eviction.survivor_sid,
+        # The sessions overlapped or touched. Other kinds may come.
+        "classification": "takeover",
         "gap_ms": eviction.gap_ms,
         "evidence": list(eviction.evidence),
     }

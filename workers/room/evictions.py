@@ -7,12 +7,14 @@ gives no reason, so an eviction is inferred from times that meet. Only event tim
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from workers.room.bounds import OUTLIVES_BY, ROOM_END_WITHIN, Bounds
 from workers.room.facts import End, Session
+from workers.room.once import Once
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +28,12 @@ class Eviction:
     gap_ms: int = field(compare=False, default=0)
     # The ids of the callbacks that it follows from: the end of the one, the start of the other.
     evidence: tuple[str, ...] = field(compare=False, default=())
+    # Arrival of the last callback that it took to conclude this.
+    heard: int = field(compare=False, default=0)
 
 
 def evictions(
-    identity: str, sessions: Iterable[tuple[str, Session]], room_ended: End | None, bounds: Bounds
+    identity: str, sessions: Sequence[tuple[str, Session]], room_ended: End | None, bounds: Bounds
 ) -> dict[str, Eviction]:
     """Work out who evicted whom among all sessions of one identity in one room.
 
@@ -38,40 +42,53 @@ def evictions(
     O. Of several N it is the one that started earliest.
 
     Returns:
-        evictions by the SID of the evicted session.
+        evictions by the SID of the evicted session, in the order in which they happened.
     """
-    by_start = sorted((session.start, sid, session) for sid, session in sessions)
-    if len(by_start) < 2:
+    if len(sessions) < 2:
         return {}
+    sids = tuple(sid for sid, _ in sessions)
+    of = Once((session for _, session in sessions), sids, identity, room_ended, bounds)
+    return _evictions(of)
+
+
+# As many people as a worker's next batches are likely to be about.
+@lru_cache(maxsize=256)
+def _evictions(once: Once) -> dict[str, Eviction]:
+    sids, identity, room_ended, bounds = once.about
+    by_start = sorted(zip((one.start for one in once.of), sids, once.of, strict=True))
+    starts = [start for start, _, _ in by_start]
     found = {}
-    for start, sid, session in by_start:
+    for index, (_, sid, session) in enumerate(by_start):
         end = session.ended
         if end is None or (room_ended and abs(room_ended.at - end.at) <= ROOM_END_WITHIN):
             continue
-        earliest = max((start, sid), (end.at - bounds.after, ""))
-        for index in range(bisect_left(by_start, earliest, key=_start_and_sid), len(by_start)):
-            newer_start, newer_sid, newer_session = by_start[index]
-            if newer_start > end.at + bounds.before:
+        # Among those that started after this one, and not too long before its end.
+        first = max(index + 1, bisect_left(starts, end.at - bounds.after))
+        last = bisect_right(starts, end.at + bounds.before)
+        for _, newer_sid, newer in by_start[first:last]:
+            if newer.ended is None or newer.ended.at > end.at + OUTLIVES_BY:
+                found[sid] = _eviction(Once((session, newer), identity, sid, newer_sid))
                 break
-            if newer_sid != sid and _outlives(newer_session, end.at + OUTLIVES_BY):
-                found[sid] = Eviction(
-                    evicted_sid=sid,
-                    survivor_sid=newer_sid,
-                    identity=identity,
-                    at=end.at,
-                    gap_ms=(end.at - newer_start) // 1000,
-                    evidence=(end.id.hex(), _start_evidence(newer_session)),
-                )
-                break
-    return found
+    return dict(sorted(found.items(), key=_when))
 
 
-def _start_and_sid(entry: tuple[int, str, Session]) -> tuple[int, str]:
-    return entry[:2]
+@lru_cache(maxsize=4096)
+def _eviction(once: Once) -> Eviction:
+    session, newer = once.of
+    identity, sid, newer_sid = once.about
+    return Eviction(
+        evicted_sid=sid,
+        survivor_sid=newer_sid,
+        identity=identity,
+        at=session.ended.at,
+        gap_ms=(session.ended.at - newer.start) // 1000,
+        evidence=(session.ended.id.hex(), _start_evidence(newer)),
+        heard=max(session.end_heard or 0, newer.heard),
+    )
 
 
-def _outlives(session: Session, at: int) -> bool:
-    return session.ended is None or session.ended.at > at
+def _when(one: tuple[str, Eviction]) -> tuple[int, str]:
+    return one[1].at, one[0]
 
 
 def _start_evidence(session: Session) -> str:

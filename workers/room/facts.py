@@ -7,8 +7,12 @@ depends on who came first. Each field is a *join*, which has no order and counts
 2. contested text or a contested switch: the greater by (at, sequence, value);
 3. a set that only grows: sessions, tracks, sequence numbers, announcements.
 
+Beside them are marks of patience, in arrival time: `heard`, `end_heard`, `looked`, `presumed`. They
+are joins as well, of callbacks with their arrival. And what is bounded by time is let go: sessions
+that ended long ago are folded into `rows` and `tallies`, and a room that ended long ago expires.
+
 A value is never changed in place: merging makes new facts and shares what did not change.
-Times are event times, microseconds since 1970 UTC.
+Times are in microseconds since 1970 UTC, event times where nothing else is said.
 """
 
 from __future__ import annotations
@@ -68,6 +72,11 @@ class Session(NamedTuple):
     connected: Mark | None = None
     ended: End | None = None
     tracks: dict[str, Track] = {}  # noqa: RUF012  # never changed in place, like all facts
+    # Arrival of the first callback about it, and of the first that ended it.
+    heard: int = 0
+    end_heard: int | None = None
+    # Arrival of the first newer session of its identity, of those that were let go.
+    overtaken: int | None = None
 
     @property
     def start(self) -> int:
@@ -84,6 +93,35 @@ class Session(NamedTuple):
         return self.first.at
 
 
+class Row(NamedTuple):
+    """A session that was folded away, as the roster will have it."""
+
+    participant_sid: str
+    identity: str | None
+    start: int
+    end: int
+    seconds: int
+    evicted_by: str | None
+    # track_sid, kind, name, start, end of each.
+    tracks: tuple[tuple[str, str | None, str | None, int, int], ...] = ()
+
+
+class Tally(NamedTuple):
+    """What is left of the sessions of one identity for which there was no row."""
+
+    sessions: int = 0
+    evictions: int = 0
+    seconds: int = 0
+
+
+class Range(NamedTuple):
+    """Sequence numbers heard, both ends included, and when the first of them arrived."""
+
+    least: int
+    most: int
+    heard: int
+
+
 class Facts(NamedTuple):
     """All that was heard about one room."""
 
@@ -96,14 +134,48 @@ class Facts(NamedTuple):
     created: int | None = None
     ended: End | None = None
     sessions: dict[str, Session] = {}  # noqa: RUF012  # never changed in place, like all facts
-    # Sequence numbers heard, as sorted ranges with both ends included.
-    sequences: tuple[tuple[int, int], ...] = ()
+    # Sorted, and never adjacent.
+    sequences: tuple[Range, ...] = ()
     # The greatest Timestamp of all; what is much older than it is called late.
     latest: int = 0
+    # Whether a callback said that the room has failed.
+    failed: bool = False
     # What was told about recordings and compositions, and what nobody knows: keys of announcements.
-    told: frozenset[str] = frozenset()
+    # With the arrival of each.
+    told: dict[str, int] = {}  # noqa: RUF012  # as above
     # Callbacks that no worker could digest, each once however often it came.
     set_aside: frozenset[str] = frozenset()
+    # The sessions of each identity; `sessions` seen from the other side.
+    people: dict[str, tuple[str, ...]] = {}  # noqa: RUF012  # as above
+    # How many of the sessions have not ended.
+    connected: int = 0
+
+    # Arrival of the last callback that told something new.
+    heard: int = 0
+    # Arrival of the first that ended the room.
+    end_heard: int | None = None
+    # Up to when timers have run, and callbacks have arrived.
+    looked: int = 0
+    # When the view changes next by time alone: for each identity, and for the room (0 for never).
+    waits: dict[str, int] = {}  # noqa: RUF012  # as above
+    due: int = 0
+    # When the room was taken for ended, since nothing more was heard.
+    presumed: int | None = None
+    # The room is closed, and nothing more was heard for a while.
+    quiet: bool = False
+    # How often the roster was told, and a digest of the last.
+    editions: int = 0
+    settled: str = ""
+
+    # Sessions that are let go: the first of them in full, the others in numbers.
+    rows: tuple[Row, ...] = ()
+    tallies: dict[str, Tally] = {}  # noqa: RUF012  # as above
+    # Event times of evictions that are let go, the last few of each identity.
+    evicted: dict[str, tuple[int, ...]] = {}  # noqa: RUF012  # as above
+    # The greatest end of them all: a session unknown and no later is one of them.
+    folded_until: int = 0
+    # The room ended long ago, and nothing but this is left of it.
+    expired: bool = False
 
     @property
     def start(self) -> int | None:
@@ -113,6 +185,19 @@ class Facts(NamedTuple):
         if self.ended and self.ended.duration is not None:
             return min(self.first, max(0, self.ended.at - self.ended.duration * 1_000_000))
         return self.first
+
+    @property
+    def end(self) -> int | None:
+        """When the room was closed; None while it is open.
+
+        A room that is presumed to have ended was closed at a moment of arrival time.
+        """
+        return self.ended.at if self.ended else self.presumed
+
+    @property
+    def until(self) -> int:
+        """Until when what has not ended was going on: the end of the room, or what is known."""
+        return self.ended.at if self.ended else self.latest
 
 
 NOTHING = Facts()

@@ -6,14 +6,17 @@ history, folding the derived events gives the view of the facts.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from workers.room.announcements import COMPOSITIONS, RECORDINGS, UNRECOGNISED, key_of
 from workers.room.diff import Event
 from workers.room.evictions import Eviction
+from workers.room.identities import IdentityView
+from workers.room.sequences import Holes, joined, without
 from workers.room.view import RoomView, SessionView, TrackKey, TrackView, View
 
-_ANNOUNCEMENTS = {*RECORDINGS.values(), *COMPOSITIONS.values(), UNRECOGNISED}
+Folding = Callable[[View, Event], View]
 
 
 def fold(view: View, event: Event) -> View:
@@ -22,29 +25,83 @@ def fold(view: View, event: Event) -> View:
     Raises:
         ValueError: the event is of a kind that is not known here.
     """
-    if event.kind in _ANNOUNCEMENTS:
-        return replace(view, told=view.told | {key_of(event.kind, event.subject, event.data)})
-    noun, _, verb = event.kind.partition(".")
-    if noun == "room" and verb in {"opened", "closed"}:
-        return replace(view, room=RoomView(closed=verb == "closed"))
-    if noun == "track" and verb in _TRACKS:
+    if event.kind not in _FOLDS:
+        raise ValueError(f"not a derived event: {event.kind}")
+    return _FOLDS[event.kind](view, event)
+
+
+def _room(*, closed: bool) -> Folding:
+    return lambda view, _: replace(view, room=RoomView(closed=closed))
+
+
+def _gap(change: Callable[[Holes, Holes], Holes]) -> Folding:
+    def folding(view: View, event: Event) -> View:
+        ranges = tuple((least, most) for least, most in event.data["missing"])
+        return replace(view, missing=change(view.missing, ranges))
+
+    return folding
+
+
+def _settled(view: View, _event: Event) -> View:
+    # The same once more, in exact figures.
+    return view
+
+
+def _session(*, left: bool) -> Folding:
+    session = SessionView(left=left)
+    return lambda view, event: replace(view, sessions=view.sessions | {event.subject: session})
+
+
+def _evicted(view: View, event: Event) -> View:
+    eviction = Eviction(event.subject, event.data["survivor_sid"])
+    return replace(view, evictions=view.evictions | {event.subject: eviction})
+
+
+def _retracted(view: View, event: Event) -> View:
+    rest = {sid: one for sid, one in view.evictions.items() if sid != event.subject}
+    return replace(view, evictions=rest)
+
+
+def _person(change: Callable[[IdentityView], IdentityView]) -> Folding:
+    def folding(view: View, event: Event) -> View:
+        identity = event.data["identity"]
+        changed = change(view.identities.get(identity, IdentityView(here=False)))
+        return replace(view, identities=view.identities | {identity: changed})
+
+    return folding
+
+
+def _track(*, unpublished: bool = False, enabled: bool = True) -> Folding:
+    track = TrackView(unpublished=unpublished, enabled=enabled)
+
+    def folding(view: View, event: Event) -> View:
         key = TrackKey(event.data["participant_sid"], event.subject)
-        return replace(view, tracks=view.tracks | {key: _TRACKS[verb]})
-    if noun == "participant" and verb in _SESSIONS:
-        return replace(view, sessions=view.sessions | {event.subject: _SESSIONS[verb]})
-    if event.kind == "participant.evicted":
-        eviction = Eviction(event.subject, event.data["survivor_sid"])
-        return replace(view, evictions=view.evictions | {event.subject: eviction})
-    if event.kind == "participant.eviction-retracted":
-        rest = {sid: one for sid, one in view.evictions.items() if sid != event.subject}
-        return replace(view, evictions=rest)
-    raise ValueError(f"not a derived event: {event.kind}")
+        return replace(view, tracks=view.tracks | {key: track})
+
+    return folding
 
 
-_SESSIONS = {"joined": SessionView(left=False), "left": SessionView(left=True)}
-_TRACKS = {
-    "published": TrackView(unpublished=False, enabled=True),
-    "enabled": TrackView(unpublished=False, enabled=True),
-    "disabled": TrackView(unpublished=False, enabled=False),
-    "unpublished": TrackView(unpublished=True, enabled=True),
+def _told(view: View, event: Event) -> View:
+    return replace(view, told=view.told | {key_of(event.kind, event.subject, event.data)})
+
+
+_FOLDS: dict[str, Folding] = {
+    "room.opened": _room(closed=False),
+    "room.closed": _room(closed=True),
+    "room.settled": _settled,
+    "room.gap-found": _gap(joined),
+    "room.gap-closed": _gap(without),
+    "participant.joined": _session(left=False),
+    "participant.left": _session(left=True),
+    "participant.evicted": _evicted,
+    "participant.eviction-retracted": _retracted,
+    "identity.arrived": _person(lambda person: replace(person, here=True)),
+    "identity.departed": _person(lambda person: replace(person, here=False)),
+    "identity.contested": _person(lambda person: replace(person, contested=True)),
+    "identity.uncontested": _person(lambda person: replace(person, contested=False)),
+    "track.published": _track(),
+    "track.enabled": _track(),
+    "track.disabled": _track(enabled=False),
+    "track.unpublished": _track(unpublished=True),
+    **dict.fromkeys([*RECORDINGS.values(), *COMPOSITIONS.values(), UNRECOGNISED], _told),
 }

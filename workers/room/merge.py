@@ -12,6 +12,11 @@ from typing import TypeVar
 from workers.room.announcements import announcements
 from workers.room.callback import Callback
 from workers.room.facts import End, Facts, Mark, Said, Session, Switched, Track
+from workers.room.sequences import with_number
+
+# What was told longest ago is forgotten, and would be passed on again should it come again. A room
+# of fifty with a recording a track, told three times each, has fewer.
+_MOST_TOLD = 500
 
 T = TypeVar("T")
 Ordered = TypeVar("Ordered", int, Mark, End, Said, Switched)
@@ -24,7 +29,8 @@ def merge(facts: Facts, callback: Callback) -> Facts:
         merged,
         room_sid=callback.room_sid,
         account_sid=max(facts.account_sid, callback.account_sid),
-        sequences=_with_number(facts.sequences, callback.sequence),
+        sequences=with_number(facts.sequences, callback.sequence, callback.arrived),
+        failed=facts.failed or callback.text("room_status") == "failed",
     )
     if callback.dated:
         merged = _replaced(
@@ -33,8 +39,15 @@ def merge(facts: Facts, callback: Callback) -> Facts:
             type=_said(facts.type, callback, "room_type"),
             latest=max(facts.latest, callback.at),
         )
-    news = frozenset(one.key for one in announcements(callback)) - merged.told
-    return merged._replace(told=merged.told | news) if news else merged
+    return _replaced(merged, told=_told(merged.told, callback))
+
+
+def _told(told: dict[str, int], callback: Callback) -> dict[str, int]:
+    keys = [one.key for one in announcements(callback)]
+    if all(key in told and told[key] <= callback.arrived for key in keys):
+        return told
+    news = {key: min(callback.arrived, told.get(key, callback.arrived)) for key in keys}
+    return dict([*(told | news).items()][-_MOST_TOLD:])
 
 
 def _nothing_more(facts: Facts, _callback: Callback) -> Facts:
@@ -52,7 +65,11 @@ def _created(facts: Facts, callback: Callback) -> Facts:
 
 def _room_ended(facts: Facts, callback: Callback) -> Facts:
     end = _end(callback, "room_duration")
-    return _replaced(_seen(facts, callback), ended=_least(facts.ended, end))
+    return _replaced(
+        _seen(facts, callback),
+        ended=_least(facts.ended, end),
+        end_heard=_least(facts.end_heard, callback.arrived),
+    )
 
 
 def _connected(session: Session, callback: Callback) -> Session:
@@ -61,7 +78,11 @@ def _connected(session: Session, callback: Callback) -> Session:
 
 def _disconnected(session: Session, callback: Callback) -> Session:
     end = _end(callback, "participant_duration")
-    return _replaced(session, ended=_least(session.ended, end))
+    return _replaced(
+        session,
+        ended=_least(session.ended, end),
+        end_heard=_least(session.end_heard, callback.arrived),
+    )
 
 
 def _added(track: Track, callback: Callback) -> Track:
@@ -89,16 +110,40 @@ def _in_session(
         mark = _mark(callback)
         session = facts.sessions.get(sid)
         changed = _replaced(
-            session or Session(first=mark),
+            session or Session(first=mark, heard=callback.arrived),
             first=_least(session and session.first, mark),
+            heard=_least(session and session.heard, callback.arrived),
             identity=_said(session and session.identity, callback, "participant_identity"),
         )
         changed = change(changed, callback)
         if changed is session:
             return facts
-        return facts._replace(sessions={**facts.sessions, sid: changed})
+        return facts._replace(
+            sessions={**facts.sessions, sid: changed},
+            people=_people(facts.people, sid, session, changed),
+            connected=facts.connected
+            + (changed.ended is None)
+            - (session is not None and session.ended is None),
+        )
 
     return merge_session
+
+
+def _people(
+    people: dict[str, tuple[str, ...]], sid: str, was: Session | None, now: Session
+) -> dict[str, tuple[str, ...]]:
+    old = was.identity.text if was and was.identity else None
+    new = now.identity.text if now.identity else None
+    if old == new:
+        return people
+    changed = dict(people)
+    if old is not None:
+        changed[old] = tuple(one for one in people[old] if one != sid)
+        if not changed[old]:
+            del changed[old]
+    if new is not None:
+        changed[new] = tuple(sorted((*people.get(new, ()), sid)))
+    return changed
 
 
 def _in_track(change: Callable[[Track, Callback], Track]) -> Callable[[Facts, Callback], Facts]:
@@ -163,23 +208,3 @@ def _replaced(facts: T, **fields: object) -> T:
         if value is not known and value != known:
             return facts._replace(**fields)  # type: ignore[attr-defined, no-any-return]
     return facts
-
-
-def _with_number(ranges: tuple[tuple[int, int], ...], number: int) -> tuple[tuple[int, int], ...]:
-    """Add a sequence number to sorted ranges, joining those that it makes adjacent."""
-    if number < 0:
-        return ranges
-    if ranges and ranges[-1][1] + 1 == number:
-        return (*ranges[:-1], (ranges[-1][0], number))
-    low, high = number, number
-    kept: list[tuple[int, int]] = []
-    for least, most in ranges:
-        if least <= number <= most:
-            return ranges
-        if most == number - 1:
-            low = least
-        elif least == number + 1:
-            high = most
-        else:
-            kept.append((least, most))
-    return tuple(sorted([*kept, (low, high)]))

@@ -7,7 +7,8 @@ compared, so it is not said again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -15,6 +16,8 @@ from workers.room.bounds import Bounds
 from workers.room.callback import Callback
 from workers.room.evictions import Eviction, evictions
 from workers.room.facts import Facts, Said, Session, Track
+from workers.room.identities import IdentityView, identity_view
+from workers.room.sequences import Holes, missing
 
 
 def _remark(default: Any = None) -> Any:
@@ -30,6 +33,8 @@ class RoomView:
     start: int = _remark(0)
     end: int = _remark(0)
     duration_seconds: int = _remark()
+    # What it was closed by: `room-ended`, or `presumed`.
+    closed_by: str = _remark()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +82,17 @@ class View:
     tracks: dict[TrackKey, TrackView] = field(default_factory=dict)
     # By the SID of the evicted session.
     evictions: dict[str, Eviction] = field(default_factory=dict)
-    told: frozenset[str] = frozenset()
+    identities: dict[str, IdentityView] = field(default_factory=dict)
+    # Ranges of sequence numbers that were waited for in vain so far.
+    missing: Holes = ()
+    told: AbstractSet[str] = frozenset()
     set_aside: int = _remark(0)
+    failed: bool = _remark(False)
+    connected: int = _remark(0)
+    # Event times of evictions that were let go, by identity.
+    evicted: Mapping[str, tuple[int, ...]] = field(default_factory=dict, compare=False)
+    # The moment of arrival time that all this is believed at.
+    now: int = _remark(0)
     room_sid: str = _remark("")
     room_name: str | None = _remark()
     room_type: str | None = _remark()
@@ -116,8 +130,23 @@ def scope_of(before: Facts, after: Facts, callback: Callback) -> Scope | None:
     return Scope(frozenset((sid,)), tracks, identities)
 
 
-def view(facts: Facts, bounds: Bounds, scope: Scope | None = None) -> View:
-    """Work out what to believe of a room, or of the part of it that `scope` names."""
+def scope_of_identity(identity: str) -> Scope:
+    """Look at a person, and at the tracks of nobody."""
+    return Scope(frozenset(), frozenset(), frozenset((identity,)))
+
+
+def view(
+    facts: Facts, bounds: Bounds, scope: Scope | None = None, *, now: int | None = None
+) -> View:
+    """Work out what to believe of a room, or of the part of it that `scope` names.
+
+    Args:
+        facts: all that was heard.
+        bounds: what verdicts are made with.
+        scope: None for the whole room.
+        now: the moment of arrival time to believe it at; by default the last that was looked at.
+    """
+    now = facts.looked if now is None else now
     if scope is None:
         sessions: Iterable[tuple[str, Session]] = facts.sessions.items()
     else:
@@ -131,8 +160,17 @@ def view(facts: Facts, bounds: Bounds, scope: Scope | None = None) -> View:
         sessions={sid: _session_view(facts, session) for sid, session in sessions},
         tracks=tracks,
         evictions=_evictions(facts, bounds, scope),
-        told=facts.told,
+        identities={
+            identity: identity_view(facts, identity, now, bounds)
+            for identity in _people(facts, scope)
+        },
+        missing=missing(facts.sequences, now, bounds.gap),
+        told=facts.told.keys(),
         set_aside=len(facts.set_aside),
+        failed=facts.failed,
+        connected=0 if facts.end is not None else facts.connected,
+        evicted=facts.evicted,
+        now=now,
         room_sid=facts.room_sid,
         room_name=_text(facts.name),
         room_type=_text(facts.type),
@@ -144,19 +182,20 @@ def _room_view(facts: Facts) -> RoomView | None:
     if start is None:
         return None
     inferred = facts.created is None
-    if end is None:
+    if facts.end is None:
         return RoomView(closed=False, inferred=inferred, start=start)
     return RoomView(
         closed=True,
         inferred=inferred,
         start=start,
-        end=end.at,
-        duration_seconds=_seconds(end.duration, start, end.at),
+        end=facts.end,
+        duration_seconds=_seconds(end.duration if end else None, start, facts.until),
+        closed_by="room-ended" if end else "presumed",
     )
 
 
 def _session_view(facts: Facts, session: Session) -> SessionView:
-    end = session.ended or facts.ended
+    end = session.ended.at if session.ended else facts.end
     identity = _text(session.identity)
     start, inferred = session.start, session.connected is None
     if end is None:
@@ -167,8 +206,8 @@ def _session_view(facts: Facts, session: Session) -> SessionView:
         identity=identity,
         inferred=inferred,
         start=start,
-        end=end.at,
-        duration_seconds=_seconds(told, start, end.at),
+        end=end,
+        duration_seconds=_seconds(told, start, session.ended.at if session.ended else facts.until),
         cause="disconnected" if session.ended else "room-closed",
     )
 
@@ -195,8 +234,8 @@ def _track_end(facts: Facts, session: Session, track: Track) -> tuple[int | None
         return track.removed, "removed"
     if session.ended:
         return session.ended.at, "participant-left"
-    if facts.ended:
-        return facts.ended.at, "room-closed"
+    if facts.end is not None:
+        return facts.end, "room-closed"
     return None, ""
 
 
@@ -207,16 +246,17 @@ def _tracks(session: Session, scope: Scope | None) -> Iterable[tuple[str, Track]
 
 
 def _evictions(facts: Facts, bounds: Bounds, scope: Scope | None) -> dict[str, Eviction]:
-    groups: dict[str, list[tuple[str, Session]]] = {}
-    if scope is not None and not scope.identities:
-        return {}
-    for sid, session in facts.sessions.items():
-        if session.identity and (scope is None or session.identity.text in scope.identities):
-            groups.setdefault(session.identity.text, []).append((sid, session))
     found: dict[str, Eviction] = {}
-    for identity, group in groups.items():
+    for identity in _people(facts, scope):
+        group = [(sid, facts.sessions[sid]) for sid in facts.people[identity]]
         found |= evictions(identity, group, facts.ended, bounds)
     return found
+
+
+def _people(facts: Facts, scope: Scope | None) -> Iterable[str]:
+    if scope is None:
+        return facts.people
+    return [identity for identity in scope.identities if identity in facts.people]
 
 
 def _identities(*sessions: Session | None) -> frozenset[str]:

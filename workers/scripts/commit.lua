@@ -1,12 +1,15 @@
 -- The one atomic step of a drain: remove a batch from the inbox and write all that came of it.
 -- Lua does not roll back, so everything is checked before the first write, and the first write is
 -- the removal: out of memory, a script that begins so still passes, and frees what it removed.
--- KEYS: lease, commit, inbox, events, alerts, dead, audit, verdicts, then a key for each room.
--- ARGV: nonce, the commit token that was read, the new one, lease in ms, the first inbox id to keep,
---       the audit lines, then for events, alerts and dead how many entries and the stream's maxlen,
---       then a record for each room, then how many verdicts there are, and names and counts in
---       turn, then the entries: for each how many values, and names and values in turn.
--- Returns 1 when committed, 0 when the lease is lost, -1 when another commit came between.
+-- KEYS: lease, commit, inbox, events, alerts, dead, audit, verdicts, due, then a key for each room.
+-- ARGV: nonce, the commit token that was read, the new one, lease in ms, the first inbox id to keep
+--       (empty: the inbox must be empty, since time may run only while nobody waits), the audit
+--       lines, then for events, alerts and dead how many entries and the stream's maxlen, then for
+--       each room its record (empty: it stays as it is), for how many ms it is kept (0: until it is
+--       removed) and when it is due (0: never), then how many verdicts there are, and names and
+--       counts in turn, then the entries: for each how many values, and names and values in turn.
+-- Returns 1 when committed, 0 when the lease is lost, -1 when another commit came between, 2 when
+-- nothing was committed since callbacks wait.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0
 end
@@ -19,11 +22,16 @@ for i = 3, 6 do
     return redis.error_reply('WRONGTYPE ' .. KEYS[i] .. ' is a ' .. kind .. ', not a stream')
   end
 end
-local verdicts = redis.call('TYPE', KEYS[8]).ok
-if verdicts ~= 'hash' and verdicts ~= 'none' then
-  return redis.error_reply('WRONGTYPE ' .. KEYS[8] .. ' is a ' .. verdicts .. ', not a hash')
+for i, wanted in pairs({[8] = 'hash', [9] = 'zset'}) do
+  local kind = redis.call('TYPE', KEYS[i]).ok
+  if kind ~= wanted and kind ~= 'none' then
+    return redis.error_reply('WRONGTYPE ' .. KEYS[i] .. ' is a ' .. kind .. ', not a ' .. wanted)
+  end
 end
-local counts = 13 + #KEYS - 8
+if ARGV[5] == '' and redis.call('XLEN', KEYS[3]) > 0 then
+  return 2
+end
+local counts = 13 + 3 * (#KEYS - 9)
 local entries = {}
 local at = counts + 1 + 2 * ARGV[counts]
 while at <= #ARGV do
@@ -35,13 +43,29 @@ while at <= #ARGV do
   at = at + #entry + 1
 end
 
-redis.call('XTRIM', KEYS[3], 'MINID', ARGV[5])
+-- A command that frees memory comes first in any case.
+if ARGV[5] == '' then
+  redis.call('DEL', KEYS[7])
+else
+  redis.call('XTRIM', KEYS[3], 'MINID', ARGV[5])
+end
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('SET', KEYS[2], ARGV[3])
 -- Whoever commits has written the lines of the commit before, so these may take their place.
 redis.call('SET', KEYS[7], ARGV[6])
-for i = 9, #KEYS do
-  redis.call('SET', KEYS[i], ARGV[13 + i - 9])
+for i = 10, #KEYS do
+  local of = 13 + 3 * (i - 10)
+  local record, kept, due = ARGV[of], ARGV[of + 1], ARGV[of + 2]
+  if record ~= '' and kept ~= '0' then
+    redis.call('SET', KEYS[i], record, 'PX', kept)
+  elseif record ~= '' then
+    redis.call('SET', KEYS[i], record)
+  end
+  if due == '0' then
+    redis.call('ZREM', KEYS[9], KEYS[i])
+  else
+    redis.call('ZADD', KEYS[9], due, KEYS[i])
+  end
 end
 for i = counts + 1, counts + 2 * ARGV[counts], 2 do
   redis.call('HINCRBY', KEYS[8], ARGV[i], ARGV[i + 1])

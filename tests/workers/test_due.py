@@ -1,0 +1,190 @@
+"""What time does by itself: rooms that are due, in Redis; and what is let go of in the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from audits import AuditOutput
+from redis import Redis
+from rooms import ARRIVED, BOUNDS, LAPTOP, PHONE, connected, created, disconnected, ended, track
+from strategies import ROOM, sid
+from streams import check_chain, published
+
+from schemas.audit import digest_of
+from schemas.inbox import encode_params
+from schemas.keys import Keyspace, shard_of
+from schemas.logs import Lines
+from workers import records
+from workers.arrivals import read_entries
+from workers.digest import Circumstances, Digester
+from workers.drain import Drain
+from workers.intake import callback_from
+from workers.room.conclude import conclude
+from workers.room.facts import NOTHING
+from workers.room.patience import elapse, next_due
+from workers.store import Batch, Store, Stored
+
+SHARD = shard_of(ROOM, 8)
+LINGER = 50_000
+Deposit = Callable[..., Any]
+Eventually = Callable[[Callable[[], bool]], None]
+HOUR = 3_600_000_000
+DAY = 24 * HOUR
+
+
+@pytest.fixture
+def hasty(store: Store, audit: AuditOutput) -> Drain:
+    """A drain for which nobody has left for more than 50 ms."""
+    return Drain(store, BOUNDS._replace(linger=LINGER), Lines(audit.writing))
+
+
+def test_somebody_departs_when_nothing_comes_and_the_room_is_due(
+    hasty: Drain,
+    store: Store,
+    redis: Redis,
+    audit: AuditOutput,
+    deposit: Deposit,
+    eventually: Eventually,
+) -> None:
+    deposit(created(), connected(PHONE, 0), disconnected(PHONE, 1_000))
+    assert hasty.drain(SHARD, {}).callbacks == 3
+    left = published(redis)[-1]
+    assert left.kind == "participant.left"
+    eventually(lambda: store.waiting() == [SHARD])
+    assert hasty.drain(SHARD, {}).callbacks == 0
+    departed = published(redis)[-1]
+    assert (departed.kind, departed.data["identity"]) == ("identity.departed", "Dana")
+    assert departed.data["left_at"] == left.attributes["time"]
+    assert store.waiting() == []
+    check_chain(published(redis))
+    *_, line = audit.read()
+    assert (line["event"], line["due"]) == ("timer_elapsed", departed.attributes["time"])
+    assert line["events"] == [departed.attributes["id"]]
+    assert line["hash"] == digest_of(line)
+
+
+def test_after_an_outage_of_the_workers_nobody_seems_to_have_left_who_came_back(
+    hasty: Drain, store: Store, redis: Redis, deposit: Deposit, eventually: Eventually
+) -> None:
+    deposit(created(), connected(PHONE, 0))
+    hasty.drain(SHARD, {})
+    deposit(disconnected(PHONE, 1_000), connected(LAPTOP, 1_500))
+    # Nobody drains for longer than anybody may be away.
+    seconds, microseconds = redis.time()
+    over = seconds * 1_000_000 + microseconds + 2 * LINGER
+    eventually(lambda: redis.time() > divmod(over, 1_000_000))
+    hasty.drain(SHARD, {})
+    assert "identity.departed" not in [event.kind for event in published(redis)]
+
+
+def test_time_does_not_run_while_callbacks_wait(
+    store: Store, redis: Redis, keyspace: Keyspace, deposit: Deposit
+) -> None:
+    taken = store.take(SHARD, "mine")
+    assert taken
+    deposit(created())
+    batch = Batch(b"", {ROOM: Stored(b"new")}, b"", {}, [["id", "1"]], [], [])
+    assert store.commit(taken.hold, batch) is None
+    assert redis.get(keyspace.shard(SHARD).room(ROOM)) is None
+    assert redis.xlen(keyspace.events) == 0
+    # The hold is as good as before.
+    assert store.commit(taken.hold, batch._replace(last_id=b"9999999999999-0")) is not None
+
+
+def test_a_room_that_is_due_and_gone_is_looked_at_once(
+    drain: Drain, store: Store, redis: Redis, keyspace: Keyspace
+) -> None:
+    keys = keyspace.shard(SHARD)
+    redis.zadd(keys.due, {keys.room(ROOM): 1})
+    assert store.waiting() == [SHARD]
+    drain.drain(SHARD, {})
+    assert store.waiting() == []
+    assert redis.get(keys.room(ROOM)) is None
+
+
+def test_a_damaged_record_that_is_due_is_left_as_it_is(
+    drain: Drain, store: Store, redis: Redis, keyspace: Keyspace
+) -> None:
+    keys = keyspace.shard(SHARD)
+    redis.set(keys.room(ROOM), b"\xc1")
+    redis.zadd(keys.due, {keys.room(ROOM): 1})
+    drain.drain(SHARD, {})
+    assert redis.get(keys.room(ROOM)) == b"\xc1"
+    assert store.waiting() == []
+
+
+def test_more_rooms_than_one_commit_takes_are_all_looked_at(
+    hasty: Drain, redis: Redis, deposit: Deposit, eventually: Eventually
+) -> None:
+    rooms = [one for number in range(2000) if shard_of(one := sid("RM", number), 8) == SHARD][:150]
+    for room in rooms:
+        who = {"RoomSid": room, "ParticipantSid": "PA" + room[2:]}
+        deposit(connected(PHONE, 0) | who, disconnected(PHONE, 1_000) | who)
+
+    def departed() -> int:
+        hasty.drain(SHARD, {})
+        return [event.kind for event in published(redis)].count("identity.departed")
+
+    eventually(lambda: departed() == len(rooms))
+
+
+# -- what is let go of ----------------------------------------------------------------------------
+
+
+def test_a_room_that_ended_a_day_ago_leaves_a_tombstone_of_less_than_200_bytes() -> None:
+    history = [created(), connected(PHONE, 0), connected(LAPTOP, 10), disconnected(PHONE, 20)]
+    entries = [
+        (b"%d-%d" % (ARRIVED // 1000, number), {b"params": encode_params(one), b"token": b""})
+        for number, one in enumerate([*history, ended(90_000)])
+    ]
+    around = Circumstances(SHARD, {}, BOUNDS, lambda: ARRIVED)
+    batch, _ = Digester({ROOM: None}, around).digest(read_entries(SHARD, entries), until=math.inf)
+    stored = batch.rooms[ROOM]
+    assert stored.keep_ms == 0
+    batch = Digester({ROOM: stored.record}, around).elapse([ROOM], ARRIVED + DAY, until=math.inf)
+    before, (tomb, keep_ms, due_ms) = records.decode(stored.record), batch.rooms[ROOM]
+    assert len(tomb) < 200
+    assert (keep_ms, due_ms) == (30 * 24 * 3_600_000, 0)
+    risen = records.decode(tomb)
+    assert risen.facts.expired
+    assert risen.ledger.revision == before.ledger.revision + 1  # settled
+    assert risen.ledger.last_event_id == dict(zip(*[iter(batch.events[-1])] * 2, strict=True))["id"]
+    assert risen.ledger.audit_records == before.ledger.audit_records + 1
+    assert len(risen.ledger.audit_head) == 64
+
+    late = callback_from(disconnected(LAPTOP, 80_000), ARRIVED + 2 * DAY)
+    outcome = conclude(risen.facts, late, BOUNDS)
+    assert (outcome.verdict, outcome.facts, outcome.events) == ("too-late", risen.facts, [])
+
+
+@pytest.mark.parametrize("tracks", [0, 2])
+@pytest.mark.parametrize("people", [1, 20])
+def test_ten_thousand_rejoins_in_a_day_take_less_than_64_kib(tracks: int, people: int) -> None:
+    facts, largest = NOTHING, 0
+    pause = DAY // 10_000
+    for number in range(10_000):
+        at = ARRIVED + number * pause
+        identity, who = f"person {number % people}", sid("PA", number)
+        milliseconds = number * pause // 1000
+        story = [
+            connected(who, milliseconds, identity),
+            *(track("added", who, milliseconds, sid("MT", one), identity) for one in range(tracks)),
+            disconnected(sid("PA", number - people), milliseconds + 100, identity),
+        ]
+        for params in story[: None if number >= people else -1]:
+            # The times of a whole day: those of the stories end after four hours.
+            stamped = callback_from(params | {"Timestamp": "2023-08-14T20:00:00.000Z"}, at)
+            told = stamped._replace(at=stamped.at + milliseconds * 1000)
+            facts = conclude(facts, told, BOUNDS).facts
+        if number % 250 == 0:
+            largest = max(largest, len(records.encode(records.Record(facts=facts))))
+    assert 5_000 < largest < 65_536
+    assert sum(tally.sessions for tally in facts.tallies.values()) > 9_000
+
+
+def test_nothing_is_waited_for_in_a_room_that_was_never_heard_of() -> None:
+    assert next_due(NOTHING) is None
+    assert [*elapse(NOTHING, ARRIVED + 1000 * DAY, BOUNDS)] == []

@@ -1,0 +1,143 @@
+"""Patience: what changes in a room by time alone, and when to look again.
+
+The clock is an argument. Whoever has a callback to apply first lets time run up to its arrival, one
+due moment after the other, so that it makes no difference when somebody looked. All waits count
+from arrival: a recording played today concludes the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from workers.room.alerts import alerts
+from workers.room.bounds import CALM_AFTER, PRESUMED_AFTER, QUIET_FOR, Bounds
+from workers.room.conditions import by_identity
+from workers.room.diff import Event, diff, located
+from workers.room.evictions import Eviction
+from workers.room.facts import Facts
+from workers.room.identities import identity_waits
+from workers.room.roster import settled
+from workers.room.sequences import holes
+from workers.room.storms import storm_waits
+from workers.room.tallies import old_at, remainder, without_the_old
+from workers.room.view import NOBODY, Scope, View, view
+
+
+class Elapsed(NamedTuple):
+    """What one due moment led to."""
+
+    facts: Facts
+    at: int
+    events: list[Event]
+    alerts: list[Event]
+
+
+def next_due(facts: Facts) -> int | None:
+    """When to look at a room again, in arrival time; None where nothing is waited for."""
+    return min((due for due in (facts.due, *facts.waits.values()) if due), default=None)
+
+
+def elapse(facts: Facts, until: int, bounds: Bounds) -> Iterator[Elapsed]:
+    """Let time run, one due moment after the other; one goes on with the facts of the last."""
+    while (due := next_due(facts)) is not None and due <= until:
+        elapsed = _at(facts, due, bounds)
+        yield elapsed
+        facts = elapsed.facts
+
+
+def waiting(facts: Facts, seen: View, scope: Scope | None, bounds: Bounds) -> Facts:
+    """Work out anew when to look again, at the room and at the people that a scope names.
+
+    Args:
+        facts: of the room.
+        seen: the view of them within the scope.
+        scope: None for the whole room.
+        bounds: what verdicts are made with.
+    """
+    people = facts.people if scope is None else scope.identities
+    waits = {} if scope is None else {**facts.waits}
+    evicted = by_identity(seen) if people else {}
+    for identity in people:
+        due = 0
+        if identity in facts.people:
+            due = _identity_due(facts, identity, evicted.get(identity, []), bounds)
+        if due:
+            waits[identity] = due
+        else:
+            waits.pop(identity, None)
+    return facts._replace(waits=waits, due=_room_due(facts, bounds))
+
+
+def _at(facts: Facts, due: int, bounds: Bounds) -> Elapsed:
+    """Look at everything that is due at one moment."""
+    people = frozenset(identity for identity, at in facts.waits.items() if at == due)
+    closing = facts.due == due and due == _presumed_at(facts)
+    scope = None if closing else Scope(frozenset(), frozenset(), people)
+    before = view(facts, bounds, scope, now=due - 1)
+    after_facts = facts._replace(looked=due)
+    if closing:
+        after_facts = after_facts._replace(presumed=due)
+    after = view(after_facts, bounds, scope)
+    events = diff(before, after, None, due)
+    raised = alerts(before, after, bounds, due)
+    if facts.due == due and due == _settled_at(facts):
+        whole = view(after_facts, bounds)
+        after_facts, roster = settled(after_facts, whole, due)
+        events += located(roster, whole)
+        # Said or the same as before: there is nothing to wait for until more is heard.
+        after_facts = after_facts._replace(quiet=True)
+    for identity in people if after_facts.end is None else ():
+        after_facts = without_the_old(after_facts, identity, due, bounds)
+    if facts.due == due and due == _expires_at(facts, bounds):
+        ended = facts.expired or facts.end is not None
+        left = remainder(after_facts) if ended else _emptied(after_facts)
+        raised += alerts(after, view(left, bounds, NOBODY), bounds, due)
+        after_facts = left
+        scope = None
+    seen = view(after_facts, bounds, scope)
+    return Elapsed(waiting(after_facts, seen, scope, bounds), due, events, raised)
+
+
+def _identity_due(facts: Facts, identity: str, evicted: list[Eviction], bounds: Bounds) -> int:
+    if facts.end is not None:
+        # Nobody can come back, and the roster wants all who are still known.
+        return 0
+    calm = [max(one.heard for one in evicted) + CALM_AFTER] if evicted else []
+    waits = identity_waits(facts, identity, bounds)
+    return _next([*waits, *storm_waits(evicted), *calm, *old_at(facts, identity, bounds)], facts)
+
+
+def _room_due(facts: Facts, bounds: Bounds) -> int:
+    gaps = [seen + bounds.gap for _, _, seen in holes(facts.sequences)]
+    moments = [*gaps, _settled_at(facts), _presumed_at(facts), _expires_at(facts, bounds)]
+    return _next((moment for moment in moments if moment is not None), facts)
+
+
+def _next(moments: Iterable[int], facts: Facts) -> int:
+    return min((moment for moment in moments if moment > facts.looked), default=0)
+
+
+def _settled_at(facts: Facts) -> int | None:
+    if facts.end is None or facts.quiet:
+        return None
+    return max(facts.heard, facts.presumed or 0) + QUIET_FOR
+
+
+def _presumed_at(facts: Facts) -> int | None:
+    return None if facts.end is not None or facts.first is None else facts.heard + PRESUMED_AFTER
+
+
+def _expires_at(facts: Facts, bounds: Bounds) -> int | None:
+    if facts.expired:
+        # What came later, of recordings and compositions, is let go as well.
+        return facts.heard + bounds.keep if facts.told else None
+    if facts.end is not None:
+        closed = facts.presumed if facts.end_heard is None else facts.end_heard
+        return (closed or 0) + bounds.keep
+    # No room was ever heard of here, only of what is not known or bound to none.
+    return facts.heard + PRESUMED_AFTER if facts.first is None and facts.heard else None
+
+
+def _emptied(facts: Facts) -> Facts:
+    return facts._replace(told={}, set_aside=frozenset(), sequences=(), heard=0)
