@@ -15,7 +15,7 @@ SEED   ?=
 ONLY   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-long door-differential outage fuzz check format lock clean
+.PHONY: help run demo test test-long door-differential outage fuzz bench-heart semantics check format lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -41,6 +41,12 @@ door-differential: $(STAMP)  ## verdicts on 60,000 signatures beside those of Tw
 
 fuzz: $(STAMP)  ## 200,000 hostile requests at the door; SEED=... plays the same again
 	@PYTHONPATH=.:tests $(BIN)/python tests/fuzz_door.py $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
+
+bench-heart: $(STAMP)  ## what a callback costs the heart, by the size and age of the room
+	@PYTHONPATH=. $(BIN)/python benchmarks/heart.py
+
+semantics: $(STAMP)  ## write docs/semantics.md anew from what the heart does
+	@PYTHONPATH=.:tests $(BIN)/python tests/semantics.py
 
 check: $(STAMP)  ## ruff, mypy strict, import contracts
 	@$(BIN)/ruff format --check .

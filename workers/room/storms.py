@@ -47,7 +47,7 @@ def storm(evicted: Sequence[Eviction], now: int) -> Storm | None:
         return None
     began = _began(stormy)
     counted = began + (now - began) // STORM_TOLD_EVERY * STORM_TOLD_EVERY
-    told = [one for one in stormy if one.heard <= counted]
+    told = [one for one in stormy if one.heard <= began or one.heard < counted]
     return Storm(len(told), told[0].at, told[-1]) if told else None
 
 
@@ -57,8 +57,8 @@ def storm_waits(evicted: Sequence[Eviction]) -> Iterator[int]:
     if stormy:
         began = _began(stormy)
         for one in stormy:
-            # The first whole second at which it is counted.
-            yield began - (began - one.heard) // STORM_TOLD_EVERY * STORM_TOLD_EVERY
+            # The end of the second in which it was heard.
+            yield began + ((one.heard - began) // STORM_TOLD_EVERY + 1) * STORM_TOLD_EVERY
         yield max(one.heard for one in stormy) + CALM_AFTER
 
 
