@@ -50,6 +50,15 @@ def beat() -> None:
 
 
 @rollcall.command()
+def console() -> None:
+    """Run the console: gives snapshots of rooms to consumers that were away."""
+    settings = Settings.from_environment()
+    from console.serve import serve  # noqa: PLC0415  # see the first lines
+
+    serve(settings)
+
+
+@rollcall.command()
 @click.option("--demo", is_flag=True, help="Play a recorded room and an eviction.")
 def up(*, demo: bool) -> None:
     """Start everything on this machine and show derived events."""

@@ -102,9 +102,9 @@ def wait_until(
     return False
 
 
-def answers(settings: Settings, path: str) -> bool:
-    """Tell whether the web process answers 200 there."""
-    connection = HTTPConnection("127.0.0.1", settings.port, timeout=_HTTP_SECONDS)
+def answers(port: int, path: str) -> bool:
+    """Tell whether the process that listens on a port answers 200 there."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=_HTTP_SECONDS)
     try:
         connection.request("GET", path)
         return connection.getresponse().status == 200

@@ -1,8 +1,8 @@
 """`rollcall up`: everything on this machine, for trying Rollcall out and for developing.
 
-Starts Redis (unless REDIS_URL names one), worker, beat and web; says how to register the callback
-URL; shows derived events as they come; stops all of it on Ctrl-C. A deployment runs the Procfile's
-processes instead.
+Starts Redis (unless REDIS_URL names one), worker, beat and web, and the console where there is a
+token for it; says how to register the callback URL; shows derived events as they come; stops all of
+it on Ctrl-C. A deployment runs the Procfile's processes instead.
 """
 
 from __future__ import annotations
@@ -87,8 +87,10 @@ def _run(settings: Settings, stop: threading.Event, stack: ExitStack, *, demo: b
     client = stack.enter_context(connect(settings, timeout=_REDIS_SECONDS))
     # Its place is taken before anything can happen.
     tail = Tail(client, Keyspace(settings.prefix))
+    # Without a token it would refuse to start.
+    asked_for = ("console",) if settings.api_tokens else ()
     # Stopped in the reverse order: the door closes first and the worker finishes what it has.
-    for name in ("worker", "beat", "web"):
+    for name in (*asked_for, "worker", "beat", "web"):
         children.start(name, _command(name))
     if _ready(settings, children, going_on):
         click.echo(READY)
@@ -127,11 +129,15 @@ def _ready(settings: Settings, children: Children, going_on: Callable[[], bool])
     with ExitStack() as stack:
         probe = WorkerProbe(settings)
         stack.callback(probe.close)
-        steps = (
-            (lambda: answers(settings, "/healthz"), "web did not start", web),
-            (lambda: answers(settings, "/readyz"), "web did not become ready", web),
+        steps = [
+            (lambda: answers(settings.port, "/healthz"), "web did not start", web),
+            (lambda: answers(settings.port, "/readyz"), "web did not become ready", web),
             (probe.taken, "worker took no wake-up", worker),
-        )
+        ]
+        if settings.api_tokens:
+            console = children.log_of("console")
+            port = settings.console_port
+            steps.append((lambda: answers(port, "/readyz"), "console did not start", console))
         return all(wait_until(step, what, log, deadline, going_on) for step, what, log in steps)
 
 

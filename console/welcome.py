@@ -34,6 +34,10 @@ Token          made for this run, since TWILIO_AUTH_TOKEN is not set
   TWILIO_AUTH_TOKEN to the account's primary token.
 """
 
+_SNAPSHOTS = """\
+Snapshots      http://localhost:{port}/api/rooms, for whoever shows a token of ROLLCALL_API_TOKEN
+"""
+
 _PLACES = """\
 Redis          {redis}
 Logs           {logs} (web.log, beat.log; worker.log holds the audit lines)
@@ -71,6 +75,8 @@ def welcome(
     paragraphs = [_REGISTER.format(url=url, port=settings.port, hint=hint)]
     if made_token:
         paragraphs.append(_DEVELOPMENT)
+    if settings.api_tokens:
+        paragraphs.append(_SNAPSHOTS.format(port=settings.console_port))
     paragraphs.append(
         _PLACES.format(
             redis=f"embedded, its data in {embedded.folder}" if embedded else "REDIS_URL",

@@ -52,6 +52,7 @@ DERIVED_EVENTS: dict[str, EventType] = {
             "room_type",
             "start",
             "end",
+            "closed_by",
             "duration_seconds",
             "sessions",
             "tallies",

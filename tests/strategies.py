@@ -53,6 +53,7 @@ def callbacks(draw: st.DrawFn) -> dict[str, str]:
         **draw(_maybe("SequenceNumber", "many", *map(str, range(16)))),
         **draw(_maybe("RoomName", "Room 1", "Room 1 ", "")),
         **draw(_maybe("RoomType", "group", "go")),
+        **draw(_maybe("RoomStatus", "in-progress", "failed")),
     }
     if params["StatusCallbackEvent"] not in SCHEMAS and draw(st.booleans()):
         # Nothing was promised about an event that nobody knows.

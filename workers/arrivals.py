@@ -17,6 +17,11 @@ from workers.store import Entry
 _BATCH_BYTES = 1 << 20
 
 
+# What is stamped with a time that nobody's clock can have shown yet would make everything that
+# follows too late. Clocks may differ by a day's worth of time zones, and not by more.
+_AHEAD = 24 * 3600 * 1_000_000
+
+
 class Fault(NamedTuple):
     """Why a callback cannot be digested: an error's reason, and its text."""
 
@@ -66,7 +71,10 @@ def _read_entry(arrival: Arrival) -> Arrival:
     try:
         deposit = inbox.decode(arrival.fields)
         arrival = arrival._replace(deposit=deposit, room_sid=room_of(deposit.params))
-        return arrival._replace(callback=callback_from(deposit.params, arrival.at))
+        callback = callback_from(deposit.params, arrival.at)
+        if callback.at > arrival.at + _AHEAD:
+            return arrival._replace(fault=Fault(IndigestibleError.reason, "of the future"))
+        return arrival._replace(callback=callback)
     except KeyError as error:
         return arrival._replace(fault=Fault(IndigestibleError.reason, f"without {error}"))
     except IndigestibleError as error:

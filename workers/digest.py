@@ -6,6 +6,7 @@ a batch shares only the commit.
 
 from __future__ import annotations
 
+import math
 import time
 from base64 import b64encode
 from collections import Counter
@@ -27,10 +28,12 @@ from workers.records import Record
 from workers.room.bounds import Bounds
 from workers.room.conclude import Outcome, conclude, set_aside
 from workers.room.patience import Elapsed, elapse, next_due
-from workers.store import Batch, Stored
+from workers.store import NOTHING_TAKEN, Batch, Stored
 
 # What a batch gives out at the most, in bytes; a larger one would block Redis.
 _BATCH_BYTES = 1 << 20
+# A room whose record is damaged waits for a person.
+_LATER_MS = 3_600_000
 # The door writes two fields; what else may lie in an inbox is kept as far as is sensible.
 _STRANGE_FIELDS = 32
 
@@ -82,6 +85,9 @@ class Digester:
         self._audit_lines: list[bytes] = []
         self._verdicts: Counter[str] = Counter()
         self._size = 0
+        self._until = math.inf
+        # When to look again at rooms that could not be looked at, in milliseconds since 1970.
+        self._later: dict[str, int] = {}
 
     def digest(self, arrivals: Iterable[Arrival], *, until: float) -> tuple[Batch, int]:
         """Take arrivals until the batch is full or the time is up; at least one.
@@ -94,11 +100,13 @@ class Digester:
         Returns:
             the batch, and how many arrivals it took.
         """
-        last_id = b""
+        self._until = until
+        last_id = NOTHING_TAKEN
         for arrival in arrivals:
-            self._take(arrival)
+            if not self._take(arrival):
+                break
             last_id = arrival.entry_id
-            if self._size > _BATCH_BYTES or time.monotonic() > until:
+            if self._is_full():
                 break
         return self._batch(last_id), self._verdicts.total()
 
@@ -107,14 +115,28 @@ class Digester:
 
         Args:
             room_sids: which; of the records that the batch began with.
-            now: the time of Redis, in microseconds since 1970.
+            now: a moment of arrival time, in microseconds since 1970.
             until: as above; what is not reached by then stays due.
         """
+        self._until = until
         for room_sid in room_sids:
-            self._elapse(room_sid, now)
-            if self._size > _BATCH_BYTES or time.monotonic() > until:
+            self._touched.add(room_sid)
+            try:
+                whole = self._elapse(room_sid, now)
+            except Exception:
+                # Whatever it is: one room must not stop the others. It is looked at again, should
+                # somebody have mended it.
+                log.exception("room_not_looked_at", room_sid=room_sid)
+                self._later[room_sid] = now // 1000 + _LATER_MS
+                continue
+            if room_sid in self._unreadable:
+                self._later[room_sid] = now // 1000 + _LATER_MS
+            if not whole or self._is_full():
                 break
         return self._batch(b"")
+
+    def _is_full(self) -> bool:
+        return self._size > _BATCH_BYTES or time.monotonic() > self._until
 
     def _batch(self, last_id: bytes) -> Batch:
         return Batch(
@@ -129,8 +151,10 @@ class Digester:
 
     def _stored(self, room_sid: str) -> Stored:
         record = self._records[room_sid]
+        if room_sid in self._later:
+            return Stored(b"", due_ms=self._later[room_sid])
         if record is records.NEW:
-            # It is gone, or cannot be read: it is left as it is, and not looked at again.
+            # It is gone, and there is nothing to look at.
             return Stored(b"")
         facts = record.facts
         # Of a room that was never heard of nothing is left either.
@@ -150,13 +174,16 @@ class Digester:
             self._unreadable[room_sid] = Fault(error.reason, f"{room_sid}: {error}")
             return records.NEW
 
-    def _take(self, arrival: Arrival) -> None:
+    def _take(self, arrival: Arrival) -> bool:
+        """Take an arrival; false where time alone, up to when it came, has filled the batch."""
         if arrival.room_sid in self._unreadable:
             fault = self._unreadable[arrival.room_sid]
             arrival = arrival._replace(room_sid=self._pseudo_room, fault=fault)
         if arrival.callback and not arrival.fault:
-            record = self._records[arrival.room_sid]
             try:
+                if not self._elapse(arrival.room_sid, arrival.at):
+                    return False
+                record = self._records[arrival.room_sid]
                 outcome = conclude(record.facts, arrival.callback, self._around.bounds)
                 self._add(arrival, outcome, *self._concluded(arrival, record, outcome))
             except Exception as error:
@@ -167,6 +194,7 @@ class Digester:
                 arrival = arrival._replace(fault=fault)
         if arrival.fault:
             self._set_aside(arrival, arrival.fault)
+        return True
 
     def _set_aside(self, arrival: Arrival, fault: Fault) -> None:
         record = self._records[arrival.room_sid]
@@ -196,14 +224,18 @@ class Digester:
             dead += [b"entry." + name, value]
         self._dead.append(dead)
 
-    def _elapse(self, room_sid: str, now: int) -> None:
+    def _elapse(self, room_sid: str, now: int) -> bool:
+        """Let time run in a room; false where the batch was full before that was done."""
         record = self._records[room_sid]
-        self._touched.add(room_sid)
-        if record is not records.NEW:
-            for elapsed in elapse(record.facts, now, self._around.bounds):
-                step = self._elapsed(record, elapsed)
-                record = step.record
-                self._keep(room_sid, step)
+        for elapsed in elapse(record.facts, now, self._around.bounds):
+            step = self._elapsed(record, elapsed)
+            record = step.record
+            self._keep(room_sid, step)
+            self._touched.add(room_sid)
+            # Facts know up to when they were looked at, so the rest can wait for the next commit.
+            if self._is_full():
+                return False
+        return True
 
     def _concluded(
         self, arrival: Arrival, record: Record, outcome: Outcome, **why: Any
@@ -284,7 +316,8 @@ class Digester:
         self._events += [one.fields() for one in step.events]
         self._alerts += [one.fields() for one in step.alerts]
         self._audit_lines.append(step.audit_line)
-        self._size += len(step.audit_line) + sum(len(one.data) for one in step.events)
+        self._size += len(step.audit_line)
+        self._size += sum(len(one.data) for one in (*step.events, *step.alerts))
 
 
 def _account_of(arrival: Arrival) -> str:

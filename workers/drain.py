@@ -20,7 +20,7 @@ from schemas.logs import Lines
 from workers.arrivals import pseudo_room, read_entries
 from workers.digest import Circumstances, Digester
 from workers.room.bounds import Bounds
-from workers.store import LEASE_MS, Entry, Hold, Store
+from workers.store import LEASE_MS, NOTHING_TAKEN, Entry, Hold, Store
 
 # A drain gives way after this long, so that no shard starves while others have a flood.
 SLICE_SECONDS = 1.0
@@ -96,18 +96,23 @@ class Drain:
                 hold, count = self._batch(hold, entries, around)
                 callbacks += count
                 if time.monotonic() > deadline:
-                    released = self._store.release(hold, hand_on=True, audited=True)
-                    return Drained(callbacks, handed_on=released == "handed-on")
+                    # Callbacks wait, so time has come as far as the last that was taken, and no
+                    # further. Without this, rooms of a busy shard would never be looked at.
+                    hold = self._elapse(hold, around, entries[count - 1][0] if count else None)
+                    return self._hand_on(hold, callbacks)
                 entries = self._store.read(hold)
             released = self._store.release(hold, hand_on=False, audited=True)
             if released == "due":
                 hold = self._elapse(hold, around)
                 if time.monotonic() > deadline:
-                    released = self._store.release(hold, hand_on=True, audited=True)
-                    return Drained(callbacks, handed_on=released == "handed-on")
+                    return self._hand_on(hold, callbacks)
             elif released != "waiting":
                 return Drained(callbacks, handed_on=False)
             entries = self._store.read(hold)
+
+    def _hand_on(self, hold: Hold, callbacks: int) -> Drained:
+        released = self._store.release(hold, hand_on=True, audited=True)
+        return Drained(callbacks, handed_on=released == "handed-on")
 
     def _batch(self, hold: Hold, entries: list[Entry], around: Circumstances) -> tuple[Hold, int]:
         until = time.monotonic() + _DIGEST_SECONDS
@@ -121,16 +126,25 @@ class Drain:
         self._write(batch.audit_lines)
         return committed, count
 
-    def _elapse(self, hold: Hold, around: Circumstances) -> Hold:
-        """Let time run in the rooms that are due, unless callbacks have come meanwhile.
+    def _elapse(self, hold: Hold, around: Circumstances, taken: bytes | None = None) -> Hold:
+        """Let time run in the rooms that are due.
 
-        They are looked at first: an outage of the workers must not look as though everybody had
-        left.
+        Args:
+            hold: the shard.
+            around: the circumstances.
+            taken: the last entry of the inbox that was taken: time runs up to its arrival. Without
+                one it runs up to Redis's clock, and only if no callback has come meanwhile: those
+                are taken first. An outage of the workers must not look like everybody having left.
         """
         until = time.monotonic() + _DIGEST_SECONDS
-        now, rooms = self._store.due(hold)
+        by_ms = None if taken is None else int(taken.partition(b"-")[0])
+        now, rooms = self._store.due(hold, by_ms=by_ms)
+        if not rooms:
+            return hold
         stored = self._store.load(hold, [pseudo_room(hold.shard), *rooms])
         batch = Digester(stored, around).elapse(rooms, now, until=until)
+        if taken is not None:
+            batch = batch._replace(last_id=NOTHING_TAKEN)
         committed = self._store.commit(hold, batch)
         if committed is None:
             return hold

@@ -41,6 +41,7 @@ def _as_published(ledger: Ledger, event: Event) -> tuple[Ledger, Event]:
 def publish_alert(ledger: Ledger, facts: Facts, alert: Event) -> tuple[Ledger, CloudEvent]:
     """Make a published alert out of one of the heart's, the next one of its room."""
     number = ledger.alerts + 1
+    ledger, alert = _with_its_beginning(ledger, alert)
     published = _cloud_event(
         facts,
         alert,
@@ -49,6 +50,20 @@ def publish_alert(ledger: Ledger, facts: Facts, alert: Event) -> tuple[Ledger, C
         extensions={"roomalert": str(number)},
     )
     return ledger._replace(alerts=number, last_alert_id=published.id), published
+
+
+def _with_its_beginning(ledger: Ledger, alert: Event) -> tuple[Ledger, Event]:
+    """Say since when it is, where the heart cannot tell: since it was raised."""
+    if alert.data["since"] is not None:
+        return ledger, alert
+    key = alert.data["dedup_key"]
+    since = ledger.raised.get(key, alert.at)
+    raised = {one: at for one, at in ledger.raised.items() if one != key}
+    if alert.kind != "alert.resolved":
+        raised[key] = since
+    return ledger._replace(raised=raised), alert._replace(
+        data={**alert.data, "since": Moment(since)}
+    )
 
 
 def _written(value: Any) -> Any:

@@ -29,6 +29,8 @@ class Ledger(NamedTuple):
     # The data of each eviction as it was published, by the SID of the evicted: should it have to be
     # retracted, its remarks may have been refined since.
     evictions: dict[str, dict[str, Any]] = {}  # noqa: RUF012  # never changed in place
+    # Since when alerts are raised of which nothing tells when they began, by their dedup_key.
+    raised: dict[str, int] = {}  # noqa: RUF012  # never changed in place
 
 
 class Record(NamedTuple):

@@ -32,6 +32,8 @@ log = structlog.get_logger()
 
 Entry = tuple[bytes, dict[bytes, bytes]]
 Released = Literal["released", "handed-on", "waiting", "due", "lost"]
+# Before every entry: a batch that took none of them removes none.
+NOTHING_TAKEN = b"0-0"
 # What the script of a commit answers.
 _COMMITTED, _CALLBACKS_WAIT = 1, 2
 
@@ -119,10 +121,18 @@ class Store:
         inbox = self._shards[hold.shard].inbox
         return cast("list[Entry]", self._redis.xrange(inbox, count=BATCH_CALLBACKS))
 
-    def due(self, hold: Hold) -> tuple[int, list[str]]:
-        """Tell the time, in microseconds since 1970, and which rooms are due by then."""
+    def due(self, hold: Hold, *, by_ms: int | None = None) -> tuple[int, list[str]]:
+        """Tell which rooms are due, and by when.
+
+        Args:
+            hold: the shard.
+            by_ms: a moment in milliseconds since 1970; by default that of Redis's clock.
+
+        Returns:
+            that moment, in microseconds, and the RoomSids.
+        """
         keys = self._shards[hold.shard]
-        now, rooms = self._due([keys.due], [DUE_ROOMS])
+        now, rooms = self._due([keys.due], [DUE_ROOMS, "" if by_ms is None else by_ms])
         return now * 1000, [room.decode().removeprefix(keys.rooms) for room in rooms]
 
     def load(self, hold: Hold, room_sids: Iterable[str]) -> dict[str, bytes | None]:
@@ -187,7 +197,7 @@ class Store:
                 pipeline.exists(keys.lease)
                 pipeline.exists(keys.audit)
                 pipeline.xlen(keys.inbox)
-                self._due([keys.due], [1], client=pipeline)
+                self._due([keys.due], [1, ""], client=pipeline)
             answers = pipeline.execute(raise_on_error=False)
         shards = zip(*(answers[index::4] for index in range(4)), strict=True)
         return [shard for shard, of in enumerate(shards) if self._is_waiting(shard, *of)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import signal
@@ -12,12 +13,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 
 import psutil
 import pytest
+from readers import API_TOKEN, SHOWN
 
-from console.embedded import EmbeddedRedis
+from console.embedded import EmbeddedRedis, free_port
 from schemas.settings import Settings
 
 ROLLCALL = Path(sys.executable).with_name("rollcall")
@@ -179,6 +182,25 @@ def test_sigterm_stops_everything_as_ctrl_c_does(environment: dict[str, str]) ->
     assert_nothing_left(family, environment)
 
 
+def test_where_there_is_a_token_for_them_snapshots_are_given_as_well(
+    environment: dict[str, str],
+) -> None:
+    port = free_port()
+    environment |= {"ROLLCALL_API_TOKEN": API_TOKEN, "ROLLCALL_CONSOLE_PORT": str(port)}
+    with running("up", "--demo", environment=environment) as up:
+        up.wait_for(f"Snapshots      http://localhost:{port}/api/rooms", "The demo is over")
+        connection = HTTPConnection("127.0.0.1", port, timeout=BOUND)
+        connection.request("GET", "/api/rooms", headers=SHOWN)
+        answer = connection.getresponse()
+        assert (answer.status, json.load(answer).keys()) == (200, {"rooms", "unread", "next"})
+        connection.close()
+        family = up.family()
+        up.process.send_signal(signal.SIGINT)
+        assert up.wait() == 0
+        assert API_TOKEN not in up.said
+    assert_nothing_left(family, environment)
+
+
 def test_ctrl_c_before_all_is_ready_stops_everything(environment: dict[str, str]) -> None:
     with running("up", environment=environment) as up:
         up.wait_for("Callback URL")
@@ -256,7 +278,7 @@ def test_a_redis_that_does_not_answer_is_one_sentence_without_the_password(
     assert (events.returncode, events.stderr) == (1, done.stderr)
 
 
-@pytest.mark.parametrize("command", ["web", "worker", "beat", "up", "events"])
+@pytest.mark.parametrize("command", ["web", "worker", "beat", "console", "up", "events"])
 def test_a_bad_setting_is_one_sentence(environment: dict[str, str], command: str) -> None:
     environment |= {"REDIS_URL": "redis://127.0.0.1:1/0", "PORT": "many"}
     done = run(command, environment=environment)

@@ -45,7 +45,8 @@ def env_example() -> dict[str, str]:
 
 
 def test_the_procfile_names_the_processes_by_commands_that_exist() -> None:
-    assert procfile() == {name: f"rollcall {name}" for name in ("web", "worker", "beat")}
+    names = ("web", "worker", "beat", "console")
+    assert procfile() == {name: f"rollcall {name}" for name in names}
     assert procfile().keys() <= rollcall.commands.keys()
 
 
@@ -55,7 +56,19 @@ def test_compose_runs_the_commands_of_the_procfile(services: dict[str, Any]) -> 
         assert services[name]["command"] == shlex.split(command)
 
 
-@pytest.mark.parametrize("name", ["redis", "web", "worker", "beat"])
+def test_a_secret_is_given_to_the_process_that_needs_it(services: dict[str, Any]) -> None:
+    for secret, its_own in (("TWILIO_AUTH_TOKEN", "web"), ("ROLLCALL_API_TOKEN", "console")):
+        for name in procfile():
+            assert (secret in services[name]["environment"]) == (name != its_own)
+            assert not services[name]["environment"].get(secret)
+
+
+def test_the_console_is_started_only_when_asked_for(services: dict[str, Any]) -> None:
+    # Without a token it ends, and would be started again for ever.
+    assert [name for name in services if "profiles" in services[name]] == ["console"]
+
+
+@pytest.mark.parametrize("name", ["redis", "web", "worker", "beat", "console"])
 def test_every_service_is_hardened_and_comes_back(services: dict[str, Any], name: str) -> None:
     service = services[name]
     assert service["restart"] == "unless-stopped"
@@ -73,7 +86,7 @@ def test_redis_is_reachable_from_within_only(services: dict[str, Any]) -> None:
 
 
 def test_every_service_has_a_health_check(services: dict[str, Any], dockerfile: str) -> None:
-    assert all("healthcheck" in services[name] for name in ("redis", "worker", "beat"))
+    assert all("healthcheck" in services[name] for name in ("redis", "worker", "beat", "console"))
     assert "HEALTHCHECK" in dockerfile
     assert "/healthz" in dockerfile
     assert "ports" in services["web"]

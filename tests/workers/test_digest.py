@@ -335,7 +335,7 @@ def test_taking_note_of_it_opens_no_room() -> None:
         "alert.raised",
         ROOM,
         5,
-        5,
+        None,
     )
 
 

@@ -48,7 +48,7 @@ def _event(change: str, condition: Condition, view: View, at: int) -> Event:
         "room_name": view.room_name,
         **condition.concerned,
         "count": condition.times,
-        "since": Moment(at if condition.since is None else condition.since),
+        "since": None if condition.since is None else Moment(condition.since),
         "evidence": list(condition.evidence),
     }
     return Event(f"alert.{change}", condition.subject, at, data)

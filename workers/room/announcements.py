@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 from workers.room.callback import Callback
@@ -54,7 +55,7 @@ class Announcement(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The text that this announcement is remembered by."""
+        """The digest that this announcement is remembered by."""
         return key_of(self.kind, self.subject, self.data)
 
 
@@ -72,11 +73,15 @@ def announcements(callback: Callback) -> tuple[Announcement, ...]:
 
 
 def key_of(kind: str, subject: str, data: Mapping[str, Any]) -> str:
-    """Return the text by which a published announcement is known again.
+    """Return the digest by which a published announcement is known again.
 
     Progress is told many times, each by its percentage. An unknown event is known by its callback;
     an unknown parameter once an event and room, since Twilio would send it with every callback.
     """
+    return sha256(_text(kind, subject, data).encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+def _text(kind: str, subject: str, data: Mapping[str, Any]) -> str:
     if kind == "composition.progress":
         return f"{kind} {subject} {data['percentage_done']}"
     if kind != UNRECOGNISED:

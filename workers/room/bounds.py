@@ -46,6 +46,11 @@ FOLD_AFTER = 10 * _MINUTE
 FOLD_EVERY = _MINUTE
 
 
+# Rejoins by the hundred: what ended longest ago is let go of sooner than usual.
+CROWD = 48
+CROWD_FOLD_AFTER = _MINUTE
+
+
 class Bounds(NamedTuple):
     """What the operator decides."""
 
@@ -63,3 +68,8 @@ class Bounds(NamedTuple):
     keep: int = 24 * _HOUR
     # And how long what the next event of it would build on: nobody replays what is older.
     tombstone: int = 30 * 24 * _HOUR
+
+
+def is_nearly_full(present: int, bounds: Bounds) -> bool:
+    """Whether nine in ten are there."""
+    return 10 * present >= 9 * bounds.capacity

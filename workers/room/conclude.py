@@ -48,10 +48,13 @@ def set_aside(facts: Facts, key: str, at: int, bounds: Bounds) -> Outcome:
     """
     elapsed = [*elapse(facts, at, bounds)]
     facts = elapsed[-1].facts if elapsed else facts
+    if facts.expired:
+        # Nothing is raised of a room that is over. It is kept with the dead all the same.
+        return Outcome(elapsed, facts, "set-aside", late=False, events=[], alerts=[])
     noted = facts
     if len(facts.set_aside) < _MOST_SET_ASIDE:
         noted = facts._replace(set_aside=facts.set_aside | {key})
-    noted = _heard(noted, at)
+    noted = _heard(noted, max(at, facts.looked))
     before, after = view(facts, bounds, NOBODY, now=noted.looked), view(noted, bounds, NOBODY)
     raised = alerts(before, after, bounds, at)
     noted = waiting(noted, after, NOBODY, bounds)
@@ -62,6 +65,8 @@ def conclude(facts: Facts, callback: Callback, bounds: Bounds) -> Outcome:
     """Take one callback into the facts and work out what changed in what is to be believed."""
     elapsed = [*elapse(facts, callback.arrived, bounds)]
     facts = elapsed[-1].facts if elapsed else facts
+    # Redis's clock may have been set back; time does not run backwards here.
+    callback = callback._replace(arrived=max(callback.arrived, facts.looked))
     late = callback.dated and callback.at < facts.latest - LATE_AFTER
     if is_too_late(facts, callback):
         return Outcome(elapsed, facts, "too-late", late, [], [])
@@ -82,6 +87,4 @@ def conclude(facts: Facts, callback: Callback, bounds: Bounds) -> Outcome:
 
 
 def _heard(facts: Facts, at: int) -> Facts:
-    # Redis's clock may have been set back.
-    now = max(at, facts.looked)
-    return facts._replace(looked=now, heard=now, quiet=False)
+    return facts._replace(looked=at, heard=at, quiet=False)

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from hashlib import sha256
-from itertools import pairwise
 from typing import Any, NamedTuple
 
-from workers.room.announcements import RECORDINGS
-from workers.room.bounds import AGAIN_WITHIN, CALM_AFTER, Bounds
+from workers.room.bounds import Bounds, is_nearly_full
+from workers.room.episodes import Episode, Storm, episode
 from workers.room.evictions import Eviction
 from workers.room.identities import IdentityView
 from workers.room.sequences import count
-from workers.room.storms import Storm, storm, windows
 from workers.room.view import View
 
 SEVERITIES = ("info", "warning", "critical")
+# Of a room with hundreds of holes; `count` says how many numbers are missing, and the events which.
+_RANGES_TOLD = 20
 
 
 class Condition(NamedTuple):
@@ -32,7 +32,7 @@ class Condition(NamedTuple):
     # How often, where that matters; a rise while raised is told.
     times: int
     summary: str
-    # None where nothing tells: since it was noticed.
+    # None where nothing tells: since it was raised, which whoever publishes it remembers.
     since: int | None
     concerned: dict[str, Any]
     evidence: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ def by_identity(view: View) -> dict[str, list[Eviction]]:
 
 def _of_the_room(view: View) -> Iterator[Condition]:
     """What stays wrong when the room is closed."""
-    if view.failed:
+    if view.failed is not None:
         yield Condition(
             alert="room-failed",
             dedup_key=f"room-failed:{view.room_sid}",
@@ -69,48 +69,45 @@ def _of_the_room(view: View) -> Iterator[Condition]:
             severity="critical",
             times=1,
             summary=f"Room {_called(view)} has failed.",
-            since=None,
+            since=view.failed,
             concerned={},
         )
-    for key in view.told:
-        kind, _, recording_sid = key.partition(" ")
-        if kind == RECORDINGS["recording-failed"]:
-            yield _recording_failed(view, recording_sid)
+    for recording_sid, at in view.recordings_failed.items():
+        yield _recording_failed(view, recording_sid, at)
 
 
 def _while_open(view: View, bounds: Bounds) -> Iterator[Condition]:
     for identity, evicted in by_identity(view).items():
-        if view.now < max(one.heard for one in evicted) + CALM_AFTER:
-            yield _duplicate_identity(view, identity, evicted)
-        raging = storm(evicted, view.now)
-        if raging:
-            yield _eviction_storm(view, identity, raging)
+        under_way = episode(evicted, view.carried.get(identity), view.now)
+        if under_way:
+            yield _duplicate_identity(view, identity, under_way)
+        if under_way and under_way.storm:
+            yield _eviction_storm(view, identity, under_way.storm)
     for identity, person in view.identities.items():
         if person.ghosts:
             yield _ghost_participant(view, identity, person)
     if view.missing:
         yield _missed_callbacks(view)
-    # Nine in ten.
-    if 10 * view.connected >= 9 * bounds.capacity:
+    if is_nearly_full(view.present, bounds):
         yield _room_capacity(view, bounds)
     if view.set_aside:
         yield _callback_set_aside(view)
 
 
-def _duplicate_identity(view: View, identity: str, evicted: list[Eviction]) -> Condition:
-    last = evicted[-1]
-    often = "once" if len(evicted) == 1 else f"{len(evicted)} times"
+def _duplicate_identity(view: View, identity: str, under_way: Episode) -> Condition:
+    times, last = under_way.times, under_way.last
+    often = "once" if times == 1 else f"{times} times"
     return Condition(
         alert="duplicate-identity",
         dedup_key=_key("duplicate-identity", view.room_sid, identity),
         subject=last.evicted_sid,
-        severity=_severity([*view.evicted.get(identity, ()), *(one.at for one in evicted)]),
-        times=len(evicted),
+        severity=under_way.severity,
+        times=times,
         summary=(
             f"{identity!r} was thrown out of room {_called(view)} {often}"
             " because somebody joined under the same identity."
         ),
-        since=evicted[0].at,
+        since=under_way.since,
         concerned={
             "identity": identity,
             "evicted_sid": last.evicted_sid,
@@ -118,14 +115,6 @@ def _duplicate_identity(view: View, identity: str, evicted: list[Eviction]) -> C
         },
         evidence=last.evidence,
     )
-
-
-def _severity(times: list[int]) -> str:
-    if windows(times):
-        return "critical"
-    if any(second - first <= AGAIN_WITHIN for first, second in pairwise(times)):
-        return "warning"
-    return "info"
 
 
 def _eviction_storm(view: View, identity: str, raging: Storm) -> Condition:
@@ -180,12 +169,12 @@ def _missed_callbacks(view: View) -> Condition:
             " there are holes in the sequence numbers."
         ),
         since=None,
-        concerned={"missing": [list(one) for one in view.missing]},
+        concerned={"missing": [list(one) for one in view.missing[:_RANGES_TOLD]]},
     )
 
 
 def _room_capacity(view: View, bounds: Bounds) -> Condition:
-    full = view.connected >= bounds.capacity
+    full = view.present >= bounds.capacity
     return Condition(
         alert="room-capacity",
         dedup_key=f"room-capacity:{view.room_sid}",
@@ -195,14 +184,14 @@ def _room_capacity(view: View, bounds: Bounds) -> Condition:
         times=1,
         summary=(
             f"Room {_called(view)} is {'full' if full else 'nearly full'}:"
-            f" {view.connected} of {bounds.capacity} participants are connected."
+            f" {view.present} of {bounds.capacity} participants are there."
         ),
         since=None,
-        concerned={"connected": view.connected, "capacity": bounds.capacity},
+        concerned={"connected": view.present, "capacity": bounds.capacity},
     )
 
 
-def _recording_failed(view: View, recording_sid: str) -> Condition:
+def _recording_failed(view: View, recording_sid: str, at: int) -> Condition:
     return Condition(
         alert="recording-failed",
         dedup_key=f"recording-failed:{view.room_sid}:{recording_sid}",
@@ -210,7 +199,7 @@ def _recording_failed(view: View, recording_sid: str) -> Condition:
         severity="critical",
         times=1,
         summary=f"Recording {recording_sid} of room {_called(view)} has failed.",
-        since=None,
+        since=at,
         concerned={"recording_sid": recording_sid},
     )
 

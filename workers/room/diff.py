@@ -139,8 +139,8 @@ def _arrived(before: View, after: View) -> Iterator[Event]:
         was = before.identities.get(identity)
         # Somebody heard of only now may be gone again, and that implies having been here.
         if was is None or (person.here and not was.here):
-            data = {"identity": identity, "inferred": person.first_inferred}
-            yield Event("identity.arrived", person.first_sid, person.first_start, data)
+            data = {"identity": identity, "inferred": person.inferred}
+            yield Event("identity.arrived", person.sid, person.start, data)
 
 
 def _departed(before: View, after: View, at: int) -> Iterator[Event]:
@@ -149,9 +149,7 @@ def _departed(before: View, after: View, at: int) -> Iterator[Event]:
         was = before.identities.get(identity)
         if not person.here and (was is None or was.here):
             data = {"identity": identity, "left_at": Moment(person.left_at)}
-            yield Event(
-                "identity.departed", person.last_sid, _closing(after) if closed else at, data
-            )
+            yield Event("identity.departed", person.sid, _closing(after) if closed else at, data)
 
 
 def _contested(before: View, after: View, at: int) -> Iterator[Event]:
@@ -169,10 +167,8 @@ def _people(before: View, after: View) -> Iterator[tuple[str, IdentityView]]:
     yield from after.identities.items()
     for identity, person in before.identities.items():
         if identity not in after.identities:
-            gone = replace(person, here=False, contested=False)
-            if not gone.last_sid:
-                gone = replace(gone, last_sid=gone.first_sid, left_at=gone.first_start)
-            yield identity, gone
+            left_at = person.left_at or person.start
+            yield identity, replace(person, here=False, contested=False, left_at=left_at)
 
 
 def _missed(before: View, after: View, at: int) -> Iterator[Event]:

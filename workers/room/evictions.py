@@ -51,8 +51,8 @@ def evictions(
     return _evictions(of)
 
 
-# As many people as a worker's next batches are likely to be about.
-@lru_cache(maxsize=256)
+# What is read from Redis is new with each batch, so more would only be kept in vain.
+@lru_cache(maxsize=32)
 def _evictions(once: Once) -> dict[str, Eviction]:
     sids, identity, room_ended, bounds = once.about
     by_start = sorted(zip((one.start for one in once.of), sids, once.of, strict=True))
@@ -72,7 +72,7 @@ def _evictions(once: Once) -> dict[str, Eviction]:
     return dict(sorted(found.items(), key=_when))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def _eviction(once: Once) -> Eviction:
     session, newer = once.of
     identity, sid, newer_sid = once.about

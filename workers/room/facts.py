@@ -114,6 +114,20 @@ class Tally(NamedTuple):
     seconds: int = 0
 
 
+class Carried(NamedTuple):
+    """What is known of a person's evictions that were let go of."""
+
+    # Of the episode that was under way with the last of them: how many, without a storm and in one.
+    plain: int
+    stormy: int
+    since: int
+    storm_since: int | None
+    # Arrival of what it took to conclude the last of them.
+    heard: int
+    # When the last few happened.
+    times: tuple[int, ...]
+
+
 class Range(NamedTuple):
     """Sequence numbers heard, both ends included, and when the first of them arrived."""
 
@@ -138,9 +152,11 @@ class Facts(NamedTuple):
     sequences: tuple[Range, ...] = ()
     # The greatest Timestamp of all; what is much older than it is called late.
     latest: int = 0
-    # Whether a callback said that the room has failed.
-    failed: bool = False
-    # What was told about recordings and compositions, and what nobody knows: keys of announcements.
+    # The earliest callback that said that the room has failed.
+    failed: int | None = None
+    # Recordings that have failed, and when; whatever else is forgotten of what was told.
+    recordings_failed: dict[str, int] = {}  # noqa: RUF012  # as above
+    # What was told about recordings and compositions, and what nobody knows: announcements' keys.
     # With the arrival of each.
     told: dict[str, int] = {}  # noqa: RUF012  # as above
     # Callbacks that no worker could digest, each once however often it came.
@@ -170,9 +186,11 @@ class Facts(NamedTuple):
     # Sessions that are let go: the first of them in full, the others in numbers.
     rows: tuple[Row, ...] = ()
     tallies: dict[str, Tally] = {}  # noqa: RUF012  # as above
-    # Event times of evictions that are let go, the last few of each identity.
-    evicted: dict[str, tuple[int, ...]] = {}  # noqa: RUF012  # as above
-    # The greatest end of them all: a session unknown and no later is one of them.
+    # Of those for whom there is no tally either.
+    others: Tally = Tally()
+    # Their evictions, by identity.
+    carried: dict[str, Carried] = {}  # noqa: RUF012  # as above
+    # When the last of them was over: a session unknown and no later is one of them.
     folded_until: int = 0
     # The room ended long ago, and nothing but this is left of it.
     expired: bool = False

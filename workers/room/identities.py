@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from workers.room.bounds import CONTESTED_AFTER, GHOST_AFTER, LONGEST_SESSION, Bounds
@@ -28,11 +29,11 @@ class IdentityView:
     here: bool
     # Two sessions or more have been connected at once for a while.
     contested: bool = False
-    first_sid: str = _remark("")
-    first_start: int = _remark(0)
-    first_inferred: bool = _remark()
-    # The session that ended last, where all have ended.
-    last_sid: str = _remark("")
+    # The session that stands for the person: the oldest that is connected, or the last to end.
+    sid: str = _remark("")
+    start: int = _remark(0)
+    inferred: bool = _remark()
+    # When that ended, where all have ended.
     left_at: int = _remark(0)
     # Those connected, oldest first.
     connected: tuple[str, ...] = _remark(())
@@ -44,11 +45,9 @@ class IdentityView:
 class _Person(NamedTuple):
     """What can be said of somebody's sessions at any time."""
 
-    first_sid: str
-    first: Session
-    # The last to end of those that have ended, and when.
+    # The last to end of those that have ended.
     last_sid: str
-    last_end: int
+    last: Session | None
     # Oldest first.
     connected: tuple[tuple[str, Session], ...]
     # Since when nobody was heard to be there, where nobody is.
@@ -61,20 +60,24 @@ class _Person(NamedTuple):
 
 def identity_view(facts: Facts, identity: str, now: int, bounds: Bounds) -> IdentityView:
     """Work out what to believe of a person at a moment of arrival time."""
-    person = _of(facts, identity)
-    about = (person.first_sid, person.first.start, person.first.connected is None)
-    if facts.end is not None:
-        return IdentityView(False, False, *about, *_left_with_the_room(facts, person))
-    if not person.connected:
-        here = now < person.gone + bounds.linger
-        return IdentityView(here, False, *about, person.last_sid, person.last_end)
+    person = _of(facts, identity, bounds)
+    if facts.end is not None or not person.connected:
+        sid, session = _last(facts, person)
+        return IdentityView(
+            here=facts.end is None and now < person.gone + bounds.linger,
+            sid=sid,
+            start=session.start,
+            inferred=session.connected is None,
+            left_at=session.ended.at if session.ended else facts.until,
+        )
     ghosts = [one for one, at in zip(person.connected, person.ghost_at, strict=True) if now >= at]
+    sid, oldest = person.connected[0]
     return IdentityView(
         here=True,
         contested=len(person.connected) > 1 and now >= person.contested_at,
-        first_sid=about[0],
-        first_start=about[1],
-        first_inferred=about[2],
+        sid=sid,
+        start=oldest.start,
+        inferred=oldest.connected is None,
         connected=tuple(sid for sid, _ in person.connected),
         ghosts=tuple(sid for sid, _ in ghosts),
         ghost_since=ghosts[0][1].start if ghosts else None,
@@ -83,7 +86,7 @@ def identity_view(facts: Facts, identity: str, now: int, bounds: Bounds) -> Iden
 
 def identity_waits(facts: Facts, identity: str, bounds: Bounds) -> Iterator[int]:
     """Tell when the view of a person changes by time alone, in no order and past moments too."""
-    person = _of(facts, identity)
+    person = _of(facts, identity, bounds)
     if not person.connected:
         yield person.gone + bounds.linger
     if len(person.connected) > 1:
@@ -91,27 +94,24 @@ def identity_waits(facts: Facts, identity: str, bounds: Bounds) -> Iterator[int]
     yield from person.ghost_at
 
 
-def _of(facts: Facts, identity: str) -> _Person:
+def _of(facts: Facts, identity: str, bounds: Bounds) -> _Person:
     sids = facts.people[identity]
-    return _person(Once((facts.sessions[sid] for sid in sids), sids))
+    return _person(Once((facts.sessions[sid] for sid in sids), sids, bounds.linger))
 
 
-# As many people as a worker's next batches are likely to be about.
-@lru_cache(maxsize=256)
+# What is read from Redis is new with each batch, so more would only be kept in vain.
+@lru_cache(maxsize=32)
 def _person(once: Once) -> _Person:
-    (sids,) = once.about
+    sids, linger = once.about
     sessions = list(zip(sids, once.of, strict=True))
-    first_sid, first = min(sessions, key=_by_start)
-    ends = [(one.ended.at, sid) for sid, one in sessions if one.ended]
-    last_end, last_sid = max(ends, default=(0, ""))
+    ended = [(session.ended.at, sid, session) for sid, session in sessions if session.ended]
+    _, last_sid, last = max(ended, key=itemgetter(0, 1), default=(0, "", None))
     connected = sorted((one for one in sessions if one[1].ended is None), key=_by_start)
     return _Person(
-        first_sid=first_sid,
-        first=first,
         last_sid=last_sid,
-        last_end=last_end,
+        last=last,
         connected=tuple(connected),
-        gone=0 if connected else _gone(once.of),
+        gone=0 if connected else _gone(once.of, linger),
         contested_at=_contested_at(connected) if len(connected) > 1 else 0,
         ghost_at=tuple(_ghost_at(session, once.of) for _, session in connected),
     )
@@ -121,15 +121,19 @@ def _by_start(one: tuple[str, Session]) -> tuple[int, str]:
     return one[1].start, one[0]
 
 
-def _gone(sessions: tuple[Session, ...]) -> int:
+def _gone(sessions: tuple[Session, ...], linger: int) -> int:
     """Since when nobody was heard to be there, of sessions that have all ended.
 
     A session of which nothing was heard before its end was never there as far as anybody knew. To
-    hear of it later brings nobody back.
+    hear of it later brings nobody back; but who is not gone yet stays that much longer.
     """
-    ends = [(session.end_heard or 0, session.heard) for session in sessions]
+    ends = sorted((session.end_heard or 0, session.heard) for session in sessions)
     known = [end for end, heard in ends if end > heard]
-    return max(known) if known else min(end for end, _ in ends)
+    gone = max(known) if known else ends[0][0]
+    for end, _ in ends:
+        if gone < end < gone + linger:
+            gone = end
+    return gone
 
 
 def _contested_at(connected: list[tuple[str, Session]]) -> int:
@@ -149,10 +153,10 @@ def _ghost_at(session: Session, sessions: tuple[Session, ...]) -> int:
     return min([session.heard + LONGEST_SESSION, *(heard + GHOST_AFTER for heard in newer)])
 
 
-def _left_with_the_room(facts: Facts, person: _Person) -> tuple[str, int]:
-    """The session that ended last, and when; one that has not ended does so with the room."""
-    ends = [(facts.until, sid) for sid, _ in person.connected]
-    if person.last_sid:
-        ends.append((person.last_end, person.last_sid))
-    at, sid = max(ends)
-    return sid, at
+def _last(facts: Facts, person: _Person) -> tuple[str, Session]:
+    """The session that ended last; one that has not ended does so with the room."""
+    ends = [(facts.until, sid, session) for sid, session in person.connected]
+    if person.last and person.last.ended:
+        ends.append((person.last.ended.at, person.last_sid, person.last))
+    _, sid, session = max(ends, key=itemgetter(0, 1))
+    return sid, session

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from workers.room.announcements import announcements
+from workers.room.announcements import CONCLUSIVE, announcements
 from workers.room.callback import Callback
 from workers.room.facts import End, Facts, Mark, Said, Session, Switched, Track
 from workers.room.sequences import with_number
@@ -17,6 +17,9 @@ from workers.room.sequences import with_number
 # What was told longest ago is forgotten, and would be passed on again should it come again. A room
 # of fifty with a recording a track, told three times each, has fewer.
 _MOST_TOLD = 500
+
+# More would make facts grow without bound, and say nothing more.
+_MOST_FAILED = 50
 
 T = TypeVar("T")
 Ordered = TypeVar("Ordered", int, Mark, End, Said, Switched)
@@ -30,7 +33,8 @@ def merge(facts: Facts, callback: Callback) -> Facts:
         room_sid=callback.room_sid,
         account_sid=max(facts.account_sid, callback.account_sid),
         sequences=with_number(facts.sequences, callback.sequence, callback.arrived),
-        failed=facts.failed or callback.text("room_status") == "failed",
+        failed=_failed(facts.failed, callback),
+        recordings_failed=_recordings_failed(facts.recordings_failed, callback),
     )
     if callback.dated:
         merged = _replaced(
@@ -182,8 +186,21 @@ def _mark(callback: Callback) -> Mark:
     return Mark(callback.at, callback.sequence, callback.id)
 
 
-def _end(callback: Callback, duration: str) -> End:
-    return End(callback.at, callback.sequence, callback.id, callback.number(duration))
+def _end(callback: Callback, name: str) -> End:
+    return End(callback.at, callback.sequence, callback.id, callback.number(name))
+
+
+def _failed(known: int | None, callback: Callback) -> int | None:
+    told = callback.text("room_status") == "failed" and callback.event in CONCLUSIVE
+    return _least(known, callback.at) if told else known
+
+
+def _recordings_failed(known: dict[str, int], callback: Callback) -> dict[str, int]:
+    if callback.event != "recording-failed":
+        return known
+    sid = str(callback.said["recording_sid"])
+    at = _least(known.get(sid), callback.at)
+    return known if known.get(sid) == at or len(known) >= _MOST_FAILED else {**known, sid: at}
 
 
 def _said(known: Said | None, callback: Callback, name: str) -> Said | None:

@@ -11,15 +11,15 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from workers.room.alerts import alerts
-from workers.room.bounds import CALM_AFTER, PRESUMED_AFTER, QUIET_FOR, Bounds
+from workers.room.bounds import PRESUMED_AFTER, QUIET_FOR, Bounds
 from workers.room.conditions import by_identity
 from workers.room.diff import Event, diff, located
+from workers.room.episodes import episode_waits
 from workers.room.evictions import Eviction
 from workers.room.facts import Facts
 from workers.room.identities import identity_waits
 from workers.room.roster import settled
-from workers.room.sequences import holes
-from workers.room.storms import storm_waits
+from workers.room.sequences import holes, missed_at
 from workers.room.tallies import old_at, remainder, without_the_old
 from workers.room.view import NOBODY, Scope, View, view
 
@@ -90,8 +90,7 @@ def _at(facts: Facts, due: int, bounds: Bounds) -> Elapsed:
     for identity in people if after_facts.end is None else ():
         after_facts = without_the_old(after_facts, identity, due, bounds)
     if facts.due == due and due == _expires_at(facts, bounds):
-        ended = facts.expired or facts.end is not None
-        left = remainder(after_facts) if ended else _emptied(after_facts)
+        left = remainder(after_facts)
         raised += alerts(after, view(left, bounds, NOBODY), bounds, due)
         after_facts = left
         scope = None
@@ -103,13 +102,16 @@ def _identity_due(facts: Facts, identity: str, evicted: list[Eviction], bounds: 
     if facts.end is not None:
         # Nobody can come back, and the roster wants all who are still known.
         return 0
-    calm = [max(one.heard for one in evicted) + CALM_AFTER] if evicted else []
-    waits = identity_waits(facts, identity, bounds)
-    return _next([*waits, *storm_waits(evicted), *calm, *old_at(facts, identity, bounds)], facts)
+    moments = [
+        *identity_waits(facts, identity, bounds),
+        *episode_waits(evicted, facts.carried.get(identity)),
+        *old_at(facts, identity, bounds),
+    ]
+    return _next(moments, facts)
 
 
 def _room_due(facts: Facts, bounds: Bounds) -> int:
-    gaps = [seen + bounds.gap for _, _, seen in holes(facts.sequences)]
+    gaps = [missed_at(seen, bounds.gap) for _, _, seen in holes(facts.sequences)]
     moments = [*gaps, _settled_at(facts), _presumed_at(facts), _expires_at(facts, bounds)]
     return _next((moment for moment in moments if moment is not None), facts)
 
@@ -134,10 +136,7 @@ def _expires_at(facts: Facts, bounds: Bounds) -> int | None:
         return facts.heard + bounds.keep if facts.told else None
     if facts.end is not None:
         closed = facts.presumed if facts.end_heard is None else facts.end_heard
-        return (closed or 0) + bounds.keep
+        # What came just before is still to be on the roster.
+        return max((closed or 0) + bounds.keep, _settled_at(facts) or 0)
     # No room was ever heard of here, only of what is not known or bound to none.
     return facts.heard + PRESUMED_AFTER if facts.first is None and facts.heard else None
-
-
-def _emptied(facts: Facts) -> Facts:
-    return facts._replace(told={}, set_aside=frozenset(), sequences=(), heard=0)

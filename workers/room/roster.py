@@ -33,12 +33,15 @@ def roster(facts: Facts, view: View) -> dict[str, Any]:
     return {
         "room_type": view.room_type,
         "start": Moment(room.start) if room else None,
-        "end": Moment(room.end) if room else None,
+        "end": Moment(facts.until) if room else None,
+        "closed_by": room.closed_by if room else None,
         "duration_seconds": room.duration_seconds if room else None,
         "sessions": [_session(row) for row in sorted(rows, key=_when)],
         # Of those beyond what can be listed.
         "tallies": [
-            {"identity": identity, **tally._asdict()} for identity, tally in facts.tallies.items()
+            {"identity": identity, **tally._asdict()}
+            for identity, tally in (*facts.tallies.items(), (None, facts.others))
+            if tally.sessions
         ],
         "missing": [list(one) for one in view.missing],
     }

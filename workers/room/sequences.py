@@ -20,9 +20,15 @@ Holes = tuple[tuple[int, int], ...]
 _MOST_RANGES = 512
 
 
+# A hundred callbacks a second for a whole day. What is more is nonsense, and so would be the hole.
+_GREATEST = 10_000_000
+# Holes are told together, once a second.
+_TOLD_EVERY = 1_000_000
+
+
 def with_number(ranges: tuple[Range, ...], number: int, heard: int) -> tuple[Range, ...]:
     """Add a number, joining ranges that it makes adjacent; -1 stands for none."""
-    if number < 0:
+    if number < 0 or number > _GREATEST:
         return ranges
     if ranges and ranges[-1].most + 1 == number:
         last = ranges[-1]
@@ -63,7 +69,14 @@ def holes(ranges: tuple[Range, ...]) -> list[tuple[int, int, int]]:
 
 def missing(ranges: tuple[Range, ...], now: int, patience: int) -> Holes:
     """List the holes that have been open for as long as patience lasts."""
-    return tuple((least, most) for least, most, seen in holes(ranges) if now >= seen + patience)
+    return tuple(
+        (least, most) for least, most, seen in holes(ranges) if now >= missed_at(seen, patience)
+    )
+
+
+def missed_at(seen: int, patience: int) -> int:
+    """When a hole that can be seen since a moment is told."""
+    return -(-(seen + patience) // _TOLD_EVERY) * _TOLD_EVERY
 
 
 def without(some: Holes, others: Holes) -> Holes:

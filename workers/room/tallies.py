@@ -8,48 +8,63 @@ that was let go.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
-from workers.room.announcements import CONCLUSIVE
+from workers.room.announcements import COMPOSITIONS, CONCLUSIVE, RECORDINGS
 from workers.room.bounds import (
     CALM_AFTER,
+    CROWD,
+    CROWD_FOLD_AFTER,
     FOLD_AFTER,
     FOLD_EVERY,
-    STORM_EVICTIONS,
-    STORM_WITHIN,
     Bounds,
 )
 from workers.room.callback import Callback
+from workers.room.episodes import carry
 from workers.room.evictions import Eviction, evictions
-from workers.room.facts import Facts, Row, Said, Session, Tally, Track
+from workers.room.facts import Carried, Facts, Row, Said, Session, Tally, Track
 
-# A row with three tracks takes some 330 bytes; this many leave room for those who are connected.
-_ROWS = 64
-# As many people as a large room takes, come and gone five times over.
-_TALLIES = 256
-# Where nobody's tally is left, all are counted together.
-OTHERS = ""
+# In characters, about as many as bytes: this much leaves room for those who are connected.
+_ROWS = 12_000
+# A row without tracks and identity, and what each track adds.
+_ROW, _TRACK = 110, 80
+# As many people as a large room takes.
+_PEOPLE = 64
+# No session is longer than a day. Another number is nonsense, and sums must stay numbers.
+_LONGEST_SECONDS = 10 * 24 * 3600
+# Tracks trail their session by a moment.
+_TRAILING = 5_000_000
 
 
 def is_too_late(facts: Facts, callback: Callback) -> bool:
     """Tell whether a callback is about what was let go."""
-    if callback.event not in CONCLUSIVE:
-        return False
+    if facts.expired:
+        return callback.event not in RECORDINGS and callback.event not in COMPOSITIONS
     sid = callback.text("participant_sid")
-    return facts.expired or (
-        sid is not None and callback.at <= facts.folded_until and sid not in facts.sessions
+    if sid is None or callback.event not in CONCLUSIVE or sid in facts.sessions:
+        return False
+    return callback.at <= facts.folded_until or any(
+        row.participant_sid == sid for row in facts.rows
     )
 
 
 def old_at(facts: Facts, identity: str, bounds: Bounds) -> list[int]:
     """When the sessions of a person that have ended may be old enough to be let go."""
     sessions = [facts.sessions[sid] for sid in facts.people[identity]]
-    moments = [_old_at(one.end_heard) for one in sessions if one.end_heard is not None]
+    moments = [
+        _old_at(one.end_heard, crowded=crowded)
+        for one in sessions
+        if one.end_heard is not None
+        for crowded in {False, _is_crowded(facts)}
+    ]
     return moments + [one.heard + bounds.linger for one in sessions if one.heard == one.end_heard]
 
 
-def _old_at(end_heard: int) -> int:
-    return -(-(end_heard + FOLD_AFTER) // FOLD_EVERY) * FOLD_EVERY
+def _old_at(end_heard: int, *, crowded: bool) -> int:
+    after = CROWD_FOLD_AFTER if crowded else FOLD_AFTER
+    return -(-(end_heard + after) // FOLD_EVERY) * FOLD_EVERY
+
+
+def _is_crowded(facts: Facts) -> bool:
+    return len(facts.sessions) - facts.connected > CROWD
 
 
 def without_the_old(facts: Facts, identity: str, now: int, bounds: Bounds) -> Facts:
@@ -62,15 +77,17 @@ def without_the_old(facts: Facts, identity: str, now: int, bounds: Bounds) -> Fa
     if any(one.heard == one.end_heard and now < one.heard + bounds.linger for _, one in group):
         # Of that one alone it would look as though somebody had just left.
         return facts
-    found = evictions(identity, group, facts.ended, bounds)
+    found = {**evictions(identity, group, facts.ended, bounds)}
     for _, sid, session in sorted((session.start, sid, session) for sid, session in group):
         if session.ended is None:
             continue
-        if session.end_heard is None or now < _old_at(session.end_heard):
+        crowded = _is_crowded(facts)
+        if session.end_heard is None or now < _old_at(session.end_heard, crowded=crowded):
             break
-        if sid in found and not _is_calm(found[sid], found.values(), now):
+        if sid in found and _is_under_way(found[sid], found, now):
             break
-        facts = _without(facts, identity, sid, found.get(sid))
+        facts = _without(facts, identity, sid, found)
+        found.pop(sid, None)
     return facts
 
 
@@ -89,25 +106,27 @@ def row_of(facts: Facts, sid: str, session: Session, eviction: Eviction | None) 
     """Write a session down as the roster has it. One that has not ended does so with the room."""
     until = session.ended.at if session.ended else facts.until
     told = session.ended.duration if session.ended else None
+    seconds = max(0, (until - session.start) // 1_000_000) if told is None else told
     return Row(
         participant_sid=sid,
         identity=_text(session.identity),
         start=session.start,
         end=until,
-        seconds=max(0, (until - session.start) // 1_000_000) if told is None else told,
+        seconds=min(seconds, _LONGEST_SECONDS),
         evicted_by=eviction.survivor_sid if eviction else None,
         tracks=tuple(_track(sid, track, until) for sid, track in sorted(session.tracks.items())),
     )
 
 
-def _is_calm(eviction: Eviction, others: Iterable[Eviction], now: int) -> bool:
-    """Whether no alert is raised any more because of this eviction, or of a storm it is part of."""
-    near = (one for one in others if abs(one.at - eviction.at) <= STORM_WITHIN)
-    return all(now >= one.heard + CALM_AFTER for one in near)
+def _is_under_way(eviction: Eviction, found: dict[str, Eviction], now: int) -> bool:
+    """Whether an alert is raised because of this one: what it says of the last, is said of it."""
+    last = max(one.heard for one in found.values())
+    return eviction.heard == last and now < last + CALM_AFTER
 
 
-def _without(facts: Facts, identity: str, sid: str, eviction: Eviction | None) -> Facts:
+def _without(facts: Facts, identity: str, sid: str, found: dict[str, Eviction]) -> Facts:
     gone = facts.sessions[sid]
+    eviction = found.get(sid)
     row = row_of(facts, sid, gone, eviction)
     sessions = {one: session for one, session in facts.sessions.items() if one != sid}
     for one in facts.people[identity]:
@@ -117,15 +136,29 @@ def _without(facts: Facts, identity: str, sid: str, eviction: Eviction | None) -
     people = {one: sids for one, sids in facts.people.items() if one != identity or left}
     if left:
         people[identity] = left
+    over = min(_over(gone) + _TRAILING, facts.latest)
     facts = facts._replace(
-        sessions=sessions, people=people, folded_until=max(facts.folded_until, row.end)
+        sessions=sessions, people=people, folded_until=max(facts.folded_until, over)
     )
     if eviction:
-        times = (*facts.evicted.get(identity, ()), eviction.at)[1 - STORM_EVICTIONS :]
-        facts = facts._replace(evicted=_capped({**facts.evicted, identity: times}))
-    if len(facts.rows) < _ROWS:
+        carried = carry(facts.carried.get(identity), eviction, list(found.values()))
+        facts = facts._replace(carried=_capped({**facts.carried, identity: carried}))
+    if sum(map(_size, facts.rows)) + _size(row) <= _ROWS:
         return facts._replace(rows=(*facts.rows, row))
-    return facts._replace(tallies=_counted(facts.tallies, row))
+    return _counted(facts, row)
+
+
+def _size(row: Row) -> int:
+    return _ROW + len(row.identity or "") + _TRACK * len(row.tracks)
+
+
+def _over(session: Session) -> int:
+    """The greatest Timestamp of anything that was heard about a session."""
+    times = [session.first.at, session.ended.at if session.ended else 0]
+    for track in session.tracks.values():
+        times += [track.first, track.added or 0, track.removed or 0]
+        times.append(track.switched.at if track.switched else 0)
+    return max(times)
 
 
 def _overtaken(session: Session, newer: Session) -> Session:
@@ -134,22 +167,24 @@ def _overtaken(session: Session, newer: Session) -> Session:
     return session._replace(overtaken=min(at, session.overtaken or at))
 
 
-def _counted(tallies: Mapping[str, Tally], row: Row) -> dict[str, Tally]:
-    counted = dict(tallies)
-    identity = row.identity or OTHERS
-    if identity not in counted and len(counted) >= _TALLIES:
-        identity = OTHERS
-    tally = counted.get(identity, Tally())
-    counted[identity] = Tally(
-        tally.sessions + 1,
-        tally.evictions + (row.evicted_by is not None),
-        tally.seconds + row.seconds,
-    )
-    return counted
+def _counted(facts: Facts, row: Row) -> Facts:
+    known = facts.tallies.get(row.identity) if row.identity is not None else None
+    if row.identity is not None and (known or len(facts.tallies) < _PEOPLE):
+        tallies = {**facts.tallies, row.identity: _with(known or Tally(), row)}
+        return facts._replace(tallies=tallies)
+    return facts._replace(others=_with(facts.others, row))
 
 
-def _capped(evicted: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    return dict(list(evicted.items())[-_TALLIES:])
+def _with(tally: Tally, row: Row) -> Tally:
+    evictions = tally.evictions + (row.evicted_by is not None)
+    return Tally(tally.sessions + 1, evictions, tally.seconds + row.seconds)
+
+
+def _capped(carried: dict[str, Carried]) -> dict[str, Carried]:
+    """Forget those of whom nothing was heard for longest."""
+    if len(carried) <= _PEOPLE:
+        return carried
+    return dict(sorted(carried.items(), key=lambda one: one[1].heard)[-_PEOPLE:])
 
 
 def _track(sid: str, track: Track, until: int) -> tuple[str, str | None, str | None, int, int]:

@@ -12,10 +12,10 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from workers.room.bounds import Bounds
+from workers.room.bounds import Bounds, is_nearly_full
 from workers.room.callback import Callback
 from workers.room.evictions import Eviction, evictions
-from workers.room.facts import Facts, Said, Session, Track
+from workers.room.facts import Carried, Facts, Said, Session, Track
 from workers.room.identities import IdentityView, identity_view
 from workers.room.sequences import Holes, missing
 
@@ -87,10 +87,13 @@ class View:
     missing: Holes = ()
     told: AbstractSet[str] = frozenset()
     set_aside: int = _remark(0)
-    failed: bool = _remark(False)
-    connected: int = _remark(0)
-    # Event times of evictions that were let go, by identity.
-    evicted: Mapping[str, tuple[int, ...]] = field(default_factory=dict, compare=False)
+    # When it was told.
+    failed: int | None = _remark()
+    recordings_failed: Mapping[str, int] = field(default_factory=dict, compare=False)
+    # How many people are there, in however many sessions.
+    present: int = _remark(0)
+    # Of evictions that were let go, by identity.
+    carried: Mapping[str, Carried] = field(default_factory=dict, compare=False)
     # The moment of arrival time that all this is believed at.
     now: int = _remark(0)
     room_sid: str = _remark("")
@@ -164,16 +167,29 @@ def view(
             identity: identity_view(facts, identity, now, bounds)
             for identity in _people(facts, scope)
         },
-        missing=missing(facts.sequences, now, bounds.gap),
+        missing=() if facts.first is None else missing(facts.sequences, now, bounds.gap),
         told=facts.told.keys(),
         set_aside=len(facts.set_aside),
         failed=facts.failed,
-        connected=0 if facts.end is not None else facts.connected,
-        evicted=facts.evicted,
+        recordings_failed=facts.recordings_failed,
+        present=_present(facts, bounds),
+        carried=facts.carried,
         now=now,
         room_sid=facts.room_sid,
         room_name=_text(facts.name),
         room_type=_text(facts.type),
+    )
+
+
+def _present(facts: Facts, bounds: Bounds) -> int:
+    """How many people are there; who comes anew before leaving is there once.
+
+    They are counted only where it may matter: there are never more of them than sessions.
+    """
+    if facts.end is not None or not is_nearly_full(facts.connected, bounds):
+        return 0
+    return sum(
+        any(facts.sessions[sid].ended is None for sid in sids) for sids in facts.people.values()
     )
 
 
@@ -195,9 +211,9 @@ def _room_view(facts: Facts) -> RoomView | None:
 
 
 def _session_view(facts: Facts, session: Session) -> SessionView:
-    end = session.ended.at if session.ended else facts.end
     identity = _text(session.identity)
     start, inferred = session.start, session.connected is None
+    end = facts.end if session.ended is None else session.ended.at
     if end is None:
         return SessionView(left=False, identity=identity, inferred=inferred, start=start)
     told = session.ended.duration if session.ended else None
@@ -206,7 +222,8 @@ def _session_view(facts: Facts, session: Session) -> SessionView:
         identity=identity,
         inferred=inferred,
         start=start,
-        end=end,
+        # What is heard of after a room was presumed to have ended may have begun later.
+        end=end if session.ended else max(start, end),
         duration_seconds=_seconds(told, start, session.ended.at if session.ended else facts.until),
         cause="disconnected" if session.ended else "room-closed",
     )
