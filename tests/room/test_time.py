@@ -317,3 +317,122 @@ def test_a_recording_that_failed_is_wrong_even_after_the_end_of_its_room() -> No
         ("resolved", "critical", 1),
     ]
     assert told.alerts[-1].at == ARRIVED + 90 * SECOND + 24 * HOUR
+
+
+# -- found by a review ----------------------------------------------------------------------------
+
+
+def test_who_comes_back_arrives_with_the_new_session_at_its_time() -> None:
+    told = play(
+        (0, connected(PHONE, 0)),
+        (60, disconnected(PHONE, 60_000)),
+        (120, connected(LAPTOP, 120_000)),
+    )
+    *_, again = [one for one in told.events if one.kind == "identity.arrived"]
+    assert (again.subject, again.data["inferred"]) == (LAPTOP, False)
+    assert again.at == callback_from(connected(LAPTOP, 120_000), 0).at
+
+
+def test_an_end_heard_before_its_connect_keeps_a_person_who_is_coming_back() -> None:
+    told = play(
+        (0, connected(PHONE, 0)),
+        (61, disconnected(PHONE, 60_000)),
+        (64, disconnected(LAPTOP, 63_500)),
+        (64.1, connected(LAPTOP, 62_000)),
+        (67, connected(TABLET, 66_900)),
+    )
+    assert kinds(told.events, "identity.") == ["identity.arrived"]
+
+
+def test_a_storm_counts_all_of_itself_however_long_it_lasts() -> None:
+    starts = [20 * number for number in range(1, 91)]
+    told = play(*thrown_out(*starts), until=HOUR)
+    storm = [one for one in told.alerts if one.data["alert"] == "eviction-storm"]
+    counts = [one.data["count"] for one in storm if one.kind != "alert.resolved"]
+    assert counts == list(range(3, 91))
+    assert {one.data["since"] for one in storm} == {callback_from(connected(PHONE, 20_000), 0).at}
+    # One page for one storm: what it grows by is not told twice.
+    assert alerts(told, "duplicate-identity") == [
+        ("raised", "info", 1),
+        ("changed", "warning", 2),
+        ("changed", "critical", 3),
+        ("resolved", "critical", 3),
+    ]
+
+
+def test_what_has_calmed_down_is_not_held_against_anybody() -> None:
+    told = play(*thrown_out(10, 20, 30, 500, 4000), until=HOUR)
+    raised = [one.data for one in told.alerts if one.kind == "alert.raised"]
+    assert [(one["alert"], one["severity"], one["count"]) for one in raised] == [
+        ("duplicate-identity", "info", 1),
+        ("eviction-storm", "critical", 3),
+        # Within ten minutes of the one before, but the storm is over.
+        ("duplicate-identity", "warning", 1),
+        ("duplicate-identity", "info", 1),
+    ]
+
+
+@pytest.mark.parametrize("late", [track("removed", PHONE, 10_001), disconnected(PHONE, 10_500)])
+def test_what_trails_behind_a_session_that_was_let_go_is_too_late(late: Params) -> None:
+    history = [(0, connected(PHONE, 0)), (10, disconnected(PHONE, 10_000))]
+    history += [(700, connected(LAPTOP, 700_000))]
+    assert play(*history, (1900, late)) == play(*history, until=0)
+
+
+def test_an_expired_room_takes_recordings_and_nothing_else() -> None:
+    history = [(0, created()), (90, ended(90_000))]
+    unknown = callback("participant-painted", 0, SequenceNumber="9", RoomStatus="failed")
+    recording = callback("recording-completed", 95_000, RecordingSid=sid("RT", 1))
+    later = 30 * 3600
+    told = play(*history, (later, unknown), (later + 1, unknown), (later + 60, recording))
+    assert [one.kind for one in told.events][-2:] == ["room.settled", "recording.completed"]
+    assert told.alerts == []
+
+
+def test_a_straggler_just_before_the_room_is_forgotten_is_still_on_the_roster() -> None:
+    told = play(
+        (0, connected(PHONE, 0)),
+        (90, ended(90_000)),
+        (90 + 24 * 3600 - 20, disconnected(PHONE, 50_000)),
+        until=HOUR,
+    )
+    rosters = [one.data for one in told.events if one.kind == "room.settled"]
+    assert [one["sessions"][0]["seconds"] for one in rosters] == [90, 50]
+    assert told.facts.expired
+
+
+def test_a_clock_that_was_set_back_keeps_nothing_for_ever() -> None:
+    told = play(
+        (0, connected(PHONE, 0)),
+        (30 * 3600, connected(LAPTOP, 10_000)),
+        (10, disconnected(LAPTOP, 20_000)),
+        (20, ended(90_000)),
+        until=100 * HOUR,
+    )
+    assert told.facts.expired
+
+
+def test_a_number_that_no_room_can_have_makes_no_hole() -> None:
+    told = play((0, numbered(1)), (1, numbered(10**15)), until=HOUR)
+    assert kinds(told.events, "room.gap") == []
+
+
+def test_holes_are_told_together_once_a_second() -> None:
+    history = [
+        (0, numbered(0)),
+        *((number / 1000, numbered(2 * number)) for number in range(1, 200)),
+    ]
+    told = play(*history, until=HOUR)
+    assert len(kinds(told.events, "room.gap")) == 1
+    (raised,) = told.alerts[:1]
+    assert (raised.data["count"], len(raised.data["missing"])) == (199, 20)
+
+
+def test_a_page_refresh_in_a_nearly_full_room_changes_nothing() -> None:
+    people = [(0.0, connected(sid("PA", number), 0, f"person {number}")) for number in range(2)]
+    refresh = [
+        (60.0, connected(LAPTOP, 60_000, "person 0")),
+        (60.1, disconnected(sid("PA", 0), 60_000)),
+    ]
+    told = play(*people, *refresh, until=MINUTE)
+    assert alerts(told, "room-capacity") == []

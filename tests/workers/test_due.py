@@ -160,9 +160,8 @@ def test_a_room_that_ended_a_day_ago_leaves_a_tombstone_of_less_than_200_bytes()
     assert (outcome.verdict, outcome.facts, outcome.events) == ("too-late", risen.facts, [])
 
 
-@pytest.mark.parametrize("tracks", [0, 2])
-@pytest.mark.parametrize("people", [1, 20])
-def test_ten_thousand_rejoins_in_a_day_take_less_than_64_kib(tracks: int, people: int) -> None:
+@pytest.mark.parametrize(("people", "tracks"), [(1, 0), (30, 3)])
+def test_ten_thousand_rejoins_in_a_day_take_less_than_64_kib(people: int, tracks: int) -> None:
     facts, largest = NOTHING, 0
     pause = DAY // 10_000
     for number in range(10_000):
@@ -179,7 +178,7 @@ def test_ten_thousand_rejoins_in_a_day_take_less_than_64_kib(tracks: int, people
             stamped = callback_from(params | {"Timestamp": "2023-08-14T20:00:00.000Z"}, at)
             told = stamped._replace(at=stamped.at + milliseconds * 1000)
             facts = conclude(facts, told, BOUNDS).facts
-        if number % 250 == 0:
+        if number % 500 == 0:
             largest = max(largest, len(records.encode(records.Record(facts=facts))))
     assert 5_000 < largest < 65_536
     assert sum(tally.sessions for tally in facts.tallies.values()) > 9_000
@@ -188,3 +187,64 @@ def test_ten_thousand_rejoins_in_a_day_take_less_than_64_kib(tracks: int, people
 def test_nothing_is_waited_for_in_a_room_that_was_never_heard_of() -> None:
     assert next_due(NOTHING) is None
     assert [*elapse(NOTHING, ARRIVED + 1000 * DAY, BOUNDS)] == []
+
+
+def test_a_room_that_cannot_be_looked_at_stops_no_other(
+    hasty: Drain, store: Store, redis: Redis, keyspace: Keyspace, deposit: Deposit
+) -> None:
+    other = next(one for number in range(9999) if shard_of(one := sid("RM", number), 8) == SHARD)
+    keys = keyspace.shard(SHARD)
+    who = {"RoomSid": other}
+    deposit(connected(PHONE, 0) | who, disconnected(PHONE, 1_000) | who)
+    hasty.drain(SHARD, {})
+    # Its index names a session that there is not.
+    broken = records.Record(facts=NOTHING._replace(room_sid=ROOM, waits={"Dana": 1}, first=1))
+    broken = broken._replace(facts=broken.facts._replace(people={"Dana": ("PA1",)}))
+    redis.set(keys.room(ROOM), records.encode(broken))
+    redis.zadd(keys.due, {keys.room(ROOM): 1, keys.room(other): 2})
+    hasty.drain(SHARD, {})
+    assert "identity.departed" in [event.kind for event in published(redis)]
+    # It is looked at again in an hour, should somebody have mended it.
+    score = redis.zscore(keys.due, keys.room(ROOM))
+    assert score > redis.time()[0] * 1000 + 3_000_000
+
+
+def test_rooms_of_a_busy_shard_are_looked_at_while_callbacks_wait(
+    store: Store, audit: AuditOutput, redis: Redis, deposit: Deposit, keyspace: Keyspace
+) -> None:
+    busy = Drain(store, BOUNDS._replace(linger=1_000), Lines(audit.writing), slice_seconds=0.0)
+    other = next(one for number in range(9999) if shard_of(one := sid("RM", number), 8) == SHARD)
+    who = {"RoomSid": other}
+    deposit(connected(PHONE, 0) | who, disconnected(PHONE, 1_000) | who)
+    busy.drain(SHARD, {})
+    # A slice takes one batch; there is always more in the inbox.
+    left: list[str] = []
+    for number in range(4):
+        deposit(*(connected(sid("PA", 1000 * number + one), one) for one in range(300)))
+        assert busy.drain(SHARD, {}).handed_on
+        assert redis.xlen(keyspace.shard(SHARD).inbox) > 0
+        left = [event.kind for event in published(redis) if event.attributes["roomsid"] == other]
+        if "identity.departed" in left:
+            break
+    assert "identity.departed" in left
+
+
+def test_time_that_takes_longer_than_a_batch_may_is_committed_by_parts() -> None:
+    entries = []
+    for number in range(300):
+        who = {"ParticipantSid": sid("PA", number), "ParticipantIdentity": f"person {number}"}
+        for params in (connected(PHONE, 0) | who, disconnected(PHONE, 1_000) | who):
+            fields = {b"params": encode_params(params), b"token": b""}
+            entries.append((b"%d-0" % (ARRIVED // 1000 + len(entries)), fields))
+    around = Circumstances(SHARD, {}, BOUNDS, lambda: ARRIVED)
+    late = (
+        b"%d-0" % (ARRIVED // 1000 + 10_000),
+        {b"params": encode_params(created()), b"token": b""},
+    )
+    batch, _ = Digester({ROOM: None}, around).digest(read_entries(SHARD, entries), until=math.inf)
+    parts, taken = 0, 0
+    while not taken:
+        stored = {ROOM: batch.rooms[ROOM].record}
+        batch, taken = Digester(stored, around).digest(read_entries(SHARD, [late]), until=0.0)
+        parts += 1
+    assert parts > 100
