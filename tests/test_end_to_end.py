@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
+import receivers
 from procfile import PUBLIC_URL, healthy, metrics, post, processes, wait_for
 from redis import Redis
+from rooms import LAPTOP, PHONE, connected, disconnected
+from standardwebhooks import Webhook
 from streams import by_room, check_chain, folded, published
 
 from console.embedded import EmbeddedRedis, free_port
@@ -233,3 +238,42 @@ def test_a_process_that_counts_the_shards_differently_refuses_to_start(
         assert stopped.wait() == 1
         said = stopped.log.read_text().strip().splitlines()[-1]
     assert said.startswith("rollcall: ROLLCALL_SHARDS: is 8 here, but this Redis is kept with 4;")
+
+
+def test_an_eviction_that_is_posted_ends_as_a_signed_alert_at_a_target_that_fails_first(
+    server: EmbeddedRedis, environment: dict[str, str], tmp_path: Path
+) -> None:
+    secret = "whsec_" + b64encode(bytes(32)).decode()
+    with receivers.sink() as sink:
+        sink.answer(503, 204)
+        environment["ROLLCALL_ALERT_TARGETS"] = f"webhook://127.0.0.1:{sink.port}/?secret={secret}"
+        _play_into(sink, Webhook(secret), server, environment, tmp_path)
+        assert secret.encode() not in (tmp_path / "worker.log").read_bytes()
+
+
+def _play_into(
+    sink: receivers.Sink,
+    webhook: Webhook,
+    server: EmbeddedRedis,
+    environment: dict[str, str],
+    folder: Path,
+) -> None:
+    port = int(environment["PORT"])
+    story = [connected(PHONE, 0), connected(LAPTOP, 60_000), disconnected(PHONE, 60_300)]
+    with processes(environment, folder) as start:
+        web, worker = start("web"), start("worker")
+        wait_for(lambda: healthy(port))
+        wait_for(lambda: b"worker_ready" in worker.log.read_bytes())
+        # A new target begins with the next alert, so the worker must have seen it before.
+        with Redis.from_url(server.url) as redis:
+            wait_for(lambda: redis.keys("rollcall:*target*"))
+        for params in story:
+            assert post(port, urlencode(params), TOKEN, params) == 204
+        wait_for(lambda: len(sink.posted) == 2)
+        refused, taken = sink.posted
+        assert refused.body == taken.body
+        webhook.verify(taken.body, taken.headers)
+        event = json.loads(taken.body)
+        assert (event["type"], event["subject"]) == ("rollcall.alert.raised", PHONE)
+        assert event["data"]["alert"] == "duplicate-identity"
+        assert [web.terminate(), worker.terminate()] == [0, 0]

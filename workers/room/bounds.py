@@ -48,6 +48,7 @@ FOLD_EVERY = _MINUTE
 
 # Rejoins by the hundred: what ended longest ago is let go of sooner than usual.
 CROWD = 48
+CROWD_OF_ONE = 8
 CROWD_FOLD_AFTER = _MINUTE
 
 

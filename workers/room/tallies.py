@@ -13,6 +13,7 @@ from workers.room.bounds import (
     CALM_AFTER,
     CROWD,
     CROWD_FOLD_AFTER,
+    CROWD_OF_ONE,
     FOLD_AFTER,
     FOLD_EVERY,
     Bounds,
@@ -49,11 +50,12 @@ def is_too_late(facts: Facts, callback: Callback) -> bool:
 def old_at(facts: Facts, identity: str, bounds: Bounds) -> list[int]:
     """When the sessions of a person that have ended may be old enough to be let go."""
     sessions = [facts.sessions[sid] for sid in facts.people[identity]]
+    ages = {False, _is_crowded(facts, identity)}
     moments = [
         _old_at(one.end_heard, crowded=crowded)
         for one in sessions
         if one.end_heard is not None
-        for crowded in {False, _is_crowded(facts)}
+        for crowded in ages
     ]
     return moments + [one.heard + bounds.linger for one in sessions if one.heard == one.end_heard]
 
@@ -63,8 +65,11 @@ def _old_at(end_heard: int, *, crowded: bool) -> int:
     return -(-(end_heard + after) // FOLD_EVERY) * FOLD_EVERY
 
 
-def _is_crowded(facts: Facts) -> bool:
-    return len(facts.sessions) - facts.connected > CROWD
+def _is_crowded(facts: Facts, identity: str) -> bool:
+    """Whether so many have ended that the oldest must go sooner, in the room or of one person."""
+    return (
+        len(facts.sessions) - facts.connected > CROWD or len(facts.people[identity]) > CROWD_OF_ONE
+    )
 
 
 def without_the_old(facts: Facts, identity: str, now: int, bounds: Bounds) -> Facts:
@@ -81,7 +86,7 @@ def without_the_old(facts: Facts, identity: str, now: int, bounds: Bounds) -> Fa
     for _, sid, session in sorted((session.start, sid, session) for sid, session in group):
         if session.ended is None:
             continue
-        crowded = _is_crowded(facts)
+        crowded = _is_crowded(facts, identity)
         if session.end_heard is None or now < _old_at(session.end_heard, crowded=crowded):
             break
         if sid in found and _is_under_way(found[sid], found, now):
