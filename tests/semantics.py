@@ -433,8 +433,8 @@ sequence numbers tell holes only; a recording's or composition's, which have no 
 ghost without a second session, for 24 hours.
 
 Verdicts do not depend on the order in which callbacks arrive, as long as they do so within the
-bounds: 10 minutes after the end of their session (one minute where 48 have ended in the room or 8 of
-the person), a day after the end of their room, 512 holes in the numbers and 500 recordings,
+bounds: 10 minutes after the end of their session (one minute where 48 have ended in the room or 8
+of the person), a day after the end of their room, 512 holes in the numbers and 500 recordings,
 compositions and unknown events of a room at a time.
 
 | situation | at once | later, by time alone | alerts |
