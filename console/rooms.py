@@ -130,17 +130,25 @@ class Rooms:
         rooms: list[msgspec.Raw] = []
         unread: list[dict[str, str]] = []
         size = 0
-        for place, stored in self._records(after, deadline):
-            try:
-                taken = self._open_room(stored, name)
-            except (UnknownVersionError, UnreadableRecordError) as error:
-                unread.append({"room_sid": place.room_sid, "reason": error.reason})
-                continue
-            if taken is not None:
-                rooms.append(msgspec.Raw(_encode(taken)))
-                size += len(rooms[-1])
-            if len(rooms) == limit or size > _PAGE_BYTES or time.monotonic() > deadline:
-                return Page(rooms, unread, place)
+        place = None
+        try:
+            for place, stored in self._records(after, deadline):
+                try:
+                    taken = self._open_room(stored, name)
+                except (UnknownVersionError, UnreadableRecordError) as error:
+                    unread.append({"room_sid": place.room_sid, "reason": error.reason})
+                    taken = None
+                if taken is not None:
+                    rooms.append(msgspec.Raw(_encode(taken)))
+                    size += len(rooms[-1])
+                full = len(rooms) + len(unread) == limit or size > _PAGE_BYTES
+                if full or time.monotonic() > deadline:
+                    return Page(rooms, unread, place)
+        except UnavailableError:
+            if place is None:
+                raise
+            # What was read so far is a page, and the next goes on from there.
+            return Page(rooms, unread, place)
         return Page(rooms, unread, None)
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ import select
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -50,11 +51,18 @@ class Lines:
             OSError: the other end is closed, or the disk is full.
         """
         with self._between_threads:
-            locked = self._lock()
+            locked = False
+            rest = memoryview(lines)
             try:
-                rest = memoryview(lines)
+                locked = self._lock()
                 while rest:
                     rest = rest[self._write_some(rest) :]
+            except BaseException:
+                # Broken off by a time limit, say: whoever writes next begins a line of its own.
+                if 0 < len(rest) < len(lines):
+                    with suppress(OSError):
+                        self._write_some(memoryview(b"\n"))
+                raise
             finally:
                 if locked:
                     fcntl.lockf(self._lock_file, fcntl.LOCK_UN)

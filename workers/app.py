@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 from celery import Celery, Task
-from celery.signals import worker_ready, worker_shutting_down
+from celery.signals import worker_init, worker_ready, worker_shutting_down
 from kombu.exceptions import OperationalError
 from redis import Redis, RedisError
 
@@ -98,6 +98,11 @@ def create_app(settings: Settings, redis: Redis, audit: Lines) -> Celery:
 
 def _sweep_beside(app: Celery, sweeper: Sweeper) -> None:
     """Run the sweeper in the worker's main process, as long as it works."""
+
+    @worker_init.connect(weak=False)
+    def begin(sender: Any, **_: Any) -> None:
+        if sender.app is app:
+            sweeper.begin()
 
     @worker_ready.connect(weak=False)
     def start(sender: Any, **_: Any) -> None:

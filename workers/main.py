@@ -17,13 +17,12 @@ from schemas.keys import Keyspace
 from schemas.logs import Lines, configure_logs
 from schemas.settings import Settings
 from workers.app import create_app
+from workers.notify.delivery import AT_ONCE
 
 # A worker waits this long for any answer: longer than Redis takes for a large batch, shorter than
 # the lease, so that a shard is not another worker's before this one has given up.
 _TIMEOUT_SECONDS = 2.0
 _RETRY_SECONDS = 0.5
-# More targets than this take turns.
-_DELIVERIES = 8
 _SAY_SECONDS = 10.0
 
 log = structlog.get_logger()
@@ -34,7 +33,7 @@ def work(settings: Settings) -> None:
     lines = _log_as("worker")
     redis = _wait_for_redis(settings)
     # A delivery holds a process while it waits for somebody else's server (decision 0014).
-    deliveries = min(len(settings.alert_targets), _DELIVERIES)
+    deliveries = min(len(settings.alert_targets), AT_ONCE)
     concurrency = min(os.cpu_count() or 1, settings.shards) + deliveries
     app = create_app(settings, redis, lines)
     options = ["--quiet", "worker", "--loglevel=INFO", f"--concurrency={concurrency}"]

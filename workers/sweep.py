@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 
 import structlog
+from redis import RedisError
 
 from schemas.wakeups import SWEEP_SECONDS
 from workers.store import Store
@@ -53,6 +54,13 @@ class Sweeper:
         self._waited: frozenset[int] = frozenset()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+
+    def begin(self) -> None:
+        """Begin with new targets before the first alert of this worker can be published."""
+        try:
+            self._sweep_targets()
+        except RedisError as error:
+            log.warning("sweep_failing", error=type(error).__name__)
 
     def start(self) -> None:
         self._thread.start()

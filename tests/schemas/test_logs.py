@@ -190,3 +190,28 @@ def test_a_time_is_written_in_utc_with_milliseconds_rounded_down(
     microseconds: int, text: str
 ) -> None:
     assert iso_milliseconds(microseconds) == text
+
+
+def test_a_line_that_was_broken_off_does_not_swallow_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read, write = os.pipe()
+    lines = Lines(write)
+    written = os.write
+
+    def break_off(descriptor: int, rest: memoryview) -> int:
+        if len(rest) < 3:
+            return written(descriptor, rest)
+        if len(rest) == 6:
+            return written(descriptor, rest[:2])
+        # As a time limit does, wherever the process is.
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(logs.os, "write", break_off)
+    with pytest.raises(KeyboardInterrupt):
+        lines.write(b"first\n")
+    monkeypatch.undo()
+    lines.write(b"next\n")
+    assert os.read(read, 100) == b"fi\nnext\n"
+    os.close(read)
+    os.close(write)

@@ -26,7 +26,8 @@ from schemas.alert_targets import AlertTarget, read_targets
 from schemas.errors import LeaseLostError, UnreadableRecordError
 from schemas.keys import Keyspace
 from schemas.settings import Settings
-from workers.notify.delivery import Delivery
+from workers.notify.alertmanager import AlertmanagerChannel
+from workers.notify.delivery import AT_ONCE, Delivery
 from workers.notify.outbox import LEASE_MS, Hold, Outbox
 from workers.notify.retry import TRIES
 from workers.notify.steps import Failure, Rest, Situation, Step
@@ -193,9 +194,58 @@ def test_a_worker_that_dies_after_sending_has_the_alert_sent_again(
     sink.meanwhile.append(lambda: redis.delete(keyspace.target(target).lease))
     with pytest.raises(LeaseLostError):
         made.deliver(target)
+    # A try that nobody knows the end of counts as a failure.
+    assert made.due_targets() == []
+    clock.passes(1)
     assert made.due_targets() == [target]
     made.deliver(target)
     assert ids(sink) == [one, one, two]
+
+
+def test_alerts_that_were_trimmed_away_before_they_were_delivered_are_told(
+    outbox: Outbox, redis: Redis, keyspace: Keyspace, clock: Clock, sink: Sink
+) -> None:
+    target = name_of(hook(sink))
+    publish(redis, event())
+    made = delivery(outbox, clock, hook(sink))
+    for _ in range(3):
+        publish(redis, event())
+    left = publish(redis, event())
+    redis.xtrim(keyspace.alerts, maxlen=1, approximate=False)
+    with capture_logs() as logs:
+        made.deliver(target)
+    assert ids(sink) == [left]
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["alerts_trimmed"]
+
+
+def test_what_cannot_be_read_of_a_target_is_not_tried_without_end(
+    outbox: Outbox, redis: Redis, keyspace: Keyspace, clock: Clock
+) -> None:
+    channel = AlertmanagerChannel(read_targets("alertmanager://127.0.0.1:1/")[0])
+    made = Delivery(outbox, {"x": channel}, now=clock)
+    made.due_targets()
+    redis.hset(keyspace.target("x").firing, "key", b"\xc1")
+    publish(redis, event())
+    assert made.due_targets() == ["x"]
+    made.deliver("x")
+    assert made.due_targets() == []
+    clock.passes(300)
+    assert made.due_targets() == ["x"]
+
+
+def test_targets_that_hang_leave_processes_for_the_others(
+    outbox: Outbox, redis: Redis, keyspace: Keyspace, clock: Clock, sink: Sink
+) -> None:
+    channel = WebhookChannel(read_targets(hook(sink))[0])
+    made = Delivery(outbox, {f"t{number}": channel for number in range(20)}, now=clock)
+    made.due_targets()
+    publish(redis, event())
+    assert len(made.due_targets()) == AT_ONCE
+    for number in range(AT_ONCE - 1):
+        redis.set(keyspace.target(f"t{number}").lease, "somebody's")
+    assert len(made.due_targets()) == 1
+    redis.set(keyspace.target("t9").lease, "somebody's")
+    assert made.due_targets() == []
 
 
 # A worker of its own that delivers to one target; it ends by being killed.

@@ -128,7 +128,10 @@ def test_a_mail_that_is_not_taken_comes_again_with_what_was_added_since(
     publish(redis, event(summary="Two."))
     assert sweep() == 0
     server.refuses = False
-    clock.passes(1)
+    # Whoever has got a part of it already is not told again at once.
+    clock.passes(29.9)
+    assert sweep() == 0
+    clock.passes(0.1)
     assert sweep() == 1
     assert text(server.mails.get_nowait()).splitlines() == ["One.", "Two."]
     assert sweep() == 0
@@ -149,7 +152,7 @@ def test_a_service_that_is_away_is_said_without_what_may_be_a_secret(
     publish(redis, event())
     with capture_logs() as logs:
         assert sweep() == 1
-        clock.passes(1)
+        clock.passes(30)
         assert sweep() == 1
     failed, delivered = logs
     assert (failed["event"], failed["reason"]) == ("alerts_not_delivered", "apprise-failure")
@@ -179,3 +182,58 @@ def test_what_apprise_does_not_understand_is_refused_without_showing_it(
         PeopleChannel(read_targets(url)[0])
     shown = f"{caught.value}{root_log}{''.join(capfd.readouterr())}"
     assert "hidden" not in shown
+
+
+def test_where_a_part_of_a_target_has_it_nobody_gets_it_again(
+    redis: Redis, keyspace: Keyspace, sink: Sink, clock: Clock
+) -> None:
+    channel = PeopleChannel(read_targets(f"json://127.0.0.1:{sink.port}/")[0])
+    channel._apprise.add(f"json://127.0.0.1:{free_port()}/")  # noqa: SLF001  # as a list of mails is
+    delivery = Delivery(Outbox(redis, keyspace), {"x": channel}, now=clock)
+    delivery.due_targets()
+    publish(redis, event())
+    with capture_logs() as logs:
+        delivery.deliver("x")
+        clock.passes(3600)
+        delivery.deliver("x")
+    assert len(sink.posted) == 1
+    assert "alerts_partly_delivered" in [line["event"] for line in logs]
+
+
+def test_several_services_under_one_url_are_refused() -> None:
+    (target,) = read_targets("json://127.0.0.1/,json://127.0.0.2/")
+    with pytest.raises(BadSettingError, match="several"):
+        PeopleChannel(target)
+
+
+def test_an_identity_does_not_call_everybody(
+    redis: Redis, keyspace: Keyspace, sink: Sink, clock: Clock
+) -> None:
+    sweep = Sweeps(redis, keyspace, f"json://127.0.0.1:{sink.port}/", clock)
+    publish(redis, event(summary="'@everyone <@&1> <!here> a < b' was thrown out."))
+    assert sweep() == 1
+    said = sink.posted[0].json["message"]
+    assert said == "'@\u200beveryone <\u200b@\u200b&1> <\u200b!here> a < b' was thrown out."
+
+
+def test_a_redirect_is_not_followed(
+    redis: Redis, keyspace: Keyspace, sink: Sink, clock: Clock
+) -> None:
+    sweep = Sweeps(redis, keyspace, f"json://user:hidden@127.0.0.1:{sink.port}/", clock)
+    sink.answer(307, Location=f"http://127.0.0.1:{sink.port}/elsewhere")
+    publish(redis, event())
+    assert sweep() == 1
+    assert [one.path for one in sink.posted] == ["/"]
+
+
+def test_a_clock_that_was_wrong_silences_no_room(
+    redis: Redis, keyspace: Keyspace, sink: Sink, clock: Clock
+) -> None:
+    sweep = Sweeps(redis, keyspace, f"json://127.0.0.1:{sink.port}/", clock)
+    clock.passes(365 * 24 * 3600)
+    publish(redis, event())
+    assert sweep() == 1
+    clock.passes(-365 * 24 * 3600)
+    publish(redis, event())
+    assert sweep() == 1
+    assert len(sink.posted) == 2

@@ -65,13 +65,15 @@ class AlertmanagerChannel:
 
     def next(self, at: Situation) -> Step | Rest:
         if at.waiting:
-            news = at.waiting[:_AT_ONCE]
+            # After a failure one by one: a batch is refused for one of them only.
+            news = at.waiting[: 1 if at.state.attempts else _AT_ONCE]
             said, changes = _tell(news, at.firing, at.now)
             after = at.state._replace(cursor=news[-1].entry_id)
             if not at.firing:
                 after = after._replace(refreshed_at=at.now)
             return Step(news, said, after, changes, news[0].published + PATIENCE_MS)
-        refresh_at = at.state.refreshed_at + REFRESH_MS
+        # A time that has not come yet was written by a clock that was wrong.
+        refresh_at = min(at.state.refreshed_at, at.now) + REFRESH_MS
         if at.firing and at.now >= refresh_at:
             said, changes = _refresh(at.firing, at.now)
             return Step([], said, at.state._replace(refreshed_at=at.now), changes, None)

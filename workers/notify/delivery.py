@@ -16,12 +16,16 @@ from redis import RedisError
 
 from workers.notify.alert import Alert
 from workers.notify.outbox import STATE_MS, Hold, Outbox
-from workers.notify.retry import backoff, judge
+from workers.notify.retry import MOST_MS, backoff, judge
 from workers.notify.state import State
 from workers.notify.steps import Channel, Failure, Rest, Situation, Step
 
 # A delivery gives way after this long, so that no target has a worker's process for itself.
 SLICE_SECONDS = 5.0
+# A worker has a process for each, and its others are for draining.
+AT_ONCE = 8
+# An id has some 50 bytes.
+_IDS = 20
 
 log = structlog.get_logger()
 
@@ -66,7 +70,10 @@ class Delivery:
                 self._outbox.keep(target)
             if not glance.held and glance.state.is_due(last_id, now):
                 due.append(target)
-        return due
+        held = sum(glance.held for glance in glances.values())
+        # Those that hang must not be preferred for ever.
+        random.shuffle(due)
+        return due[: max(0, AT_ONCE - held)]
 
     def deliver(self, target: str) -> None:
         """Deliver to a target for one slice; nothing is done where another worker is at it.
@@ -79,7 +86,7 @@ class Delivery:
         hold = Hold(target, secrets.token_hex(8))
         try:
             state = self._outbox.take(hold)
-            if state is not None and self._now() >= state.retry_at:
+            if state is not None and state.may_try(self._now()):
                 self._slice(hold, state)
         finally:
             self._give_back(hold)
@@ -90,14 +97,22 @@ class Delivery:
         while True:
             state, waiting = self._waiting(state)
             firing = self._outbox.firing(hold.target)
-            step = channel.next(Situation(state, waiting, firing, self._now()))
+            try:
+                step = channel.next(Situation(state, waiting, firing, self._now()))
+            except Exception:
+                # Something stored is damaged, in whatever way: not again at once, and for ever.
+                self._outbox.commit(hold, state.failed(self._now() + MOST_MS), {})
+                log.exception("target_stuck", target=hold.target)
+                return
             if isinstance(step, Rest):
                 seen = waiting[-1].entry_id if waiting else state.cursor
                 rested = state._replace(seen=seen, look_at=step.look_at)
                 self._outbox.commit(hold, rested, {})
                 return
-            # Stored before, too: whoever has lost the lease must not send any more.
-            self._outbox.commit(hold, state, {})
+            # Stored before, too: whoever has lost the lease must not send any more, and one that
+            # dies with the process counts as a try.
+            again_at = self._now() + backoff(state.attempts, self._draw)
+            self._outbox.commit(hold, state.failed(again_at), {})
             failure = _sent(channel, step)
             state = self._stored(hold, state, step, failure)
             if failure or time.monotonic() > deadline:
@@ -105,6 +120,11 @@ class Delivery:
 
     def _waiting(self, state: State) -> tuple[State, list[Alert]]:
         """Read what comes after the cursor, and move it over what nobody can read."""
+        lost = self._outbox.lost_after(state.cursor)
+        if lost:
+            # The stream keeps ROLLCALL_EVENTS_MAXLEN entries, and the target was away for longer.
+            log.error("alerts_trimmed", after=state.cursor, first=lost)
+            state = state._replace(cursor=_before(lost))
         entries = self._outbox.read(state.cursor)
         while entries and entries[0][1] is None:
             state = state._replace(cursor=entries.pop(0)[0])
@@ -146,4 +166,12 @@ def _sent(channel: Channel, step: Step) -> Failure | None:
 
 
 def _told(target: str, alerts: Sequence[Alert]) -> dict[str, object]:
-    return {"target": target, "alerts": [alert.id for alert in alerts]}
+    """Which alerts; a line for the log stays below what a pipe takes in one piece."""
+    ids = [alert.id for alert in alerts[:_IDS]]
+    return {"target": target, "alerts": ids, "count": len(alerts)}
+
+
+def _before(entry_id: str) -> str:
+    """The greatest id that is less than this one."""
+    milliseconds, _, sequence = entry_id.partition("-")
+    return f"{milliseconds}-{int(sequence) - 1}" if int(sequence) else f"{int(milliseconds) - 1}-0"

@@ -16,7 +16,7 @@ from redis import Redis
 from schemas.errors import LeaseLostError, UnreadableAlertError, UnreadableRecordError
 from schemas.keys import Keyspace
 from workers.notify import state as states
-from workers.notify.alert import Alert, read_alert
+from workers.notify.alert import Alert, order, read_alert
 from workers.notify.state import State
 from workers.notify.steps import FiringChanges
 
@@ -107,6 +107,15 @@ class Outbox:
             (entry_id.decode(), _read(entry_id, entry))
             for entry_id, entry in cast("list[tuple[bytes, dict[bytes, bytes]]]", entries)
         ]
+
+    def lost_after(self, cursor: str) -> str | None:
+        """Return the first entry of the stream, where some after the cursor were trimmed away."""
+        entries = self._redis.xrange(self._keys.alerts, count=1)
+        first = cast("list[tuple[bytes, Any]]", entries)
+        if not first or cursor == _NOTHING:
+            return None
+        first_id = first[0][0].decode()
+        return first_id if order(first_id) > order(cursor) else None
 
     def firing(self, target: str) -> dict[str, bytes]:
         """Read what an Alertmanager was told to be firing."""

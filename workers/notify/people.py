@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
 
+import structlog
+
 from schemas.alert_targets import SETTING, AlertTarget
 from schemas.errors import BadSettingError
 from workers.notify.alert import RESOLVED, Alert, order
@@ -27,8 +29,12 @@ PATIENCE_MS = 24 * 3_600_000
 _SECONDS = TIMEOUT_SECONDS + 6.0
 # More than a person reads in one message; the rest is counted.
 _LINES = 20
+_MENTION = re.compile("@|<(?=[@!#&])")
 _RANKS = ("info", "warning", "critical")
 _BEGINNINGS = {"raised": "", "changed": "Worse: ", RESOLVED: "Resolved: "}
+
+
+log = structlog.get_logger()
 
 
 class Message(NamedTuple):
@@ -60,14 +66,18 @@ class PeopleChannel:
             app_id="Rollcall",
             app_desc="Rollcall",
             async_mode=False,
+            # What is told, and the password for it, are for the one that the operator named.
+            http_redirects=False,
             # Nothing is kept on the disk between two notifications.
             storage_mode=apprise.PersistentStoreMode.MEMORY,
         )
         self._apprise = apprise.Apprise(asset=asset)
-        if not self._apprise.add(target.url):
+        # Several under one name could not be told apart: one that fails would repeat all.
+        if not self._apprise.add(target.url) or len(self._apprise) != 1:
             raise BadSettingError(
                 f"{SETTING}: Apprise does not understand the URL that begins with"
-                f" {target.url.partition('://')[0]}://; see its list of services."
+                f" {target.url.partition('://')[0]}://, or takes it for several; see its list of"
+                " services."
             )
         self._secret_parts = _parts(target.url)
 
@@ -80,14 +90,18 @@ class PeopleChannel:
             title=told.title,
             body=told.body,
             notify_type=told.type,
-            # An identity is anybody's text: where a service takes markup, Apprise escapes it.
             body_format="text",
             timeout=_SECONDS,
         )
         if result:
             return None
         said = " ".join(entry.message for service in result for entry in service.logs())
-        return Failure(f"apprise-{result.status.name.lower()}", detail=self._redacted(said))
+        how = result.status.name.lower()
+        if how == "partial":
+            # Whoever has it already would get it again with every try.
+            log.error("alerts_partly_delivered", detail=self._redacted(said))
+            return None
+        return Failure(f"apprise-{how}", wait_ms=QUIET_MS, detail=self._redacted(said))
 
     def _redacted(self, text: str) -> str:
         for part in self._secret_parts:
@@ -99,11 +113,11 @@ def next_for_people(at: Situation) -> Step | Rest:
     """Say which room to tell about now, or when the next one may be told about."""
     untold = _by_room(at)
     for room, alerts in untold.items():
-        if at.now >= _quiet_until(at.state, room):
+        if at.now >= _quiet_until(at, room):
             after = _advanced(at, {**at.state.rooms, room: Told(alerts[-1].entry_id, at.now)})
             give_up_at = alerts[0].published + PATIENCE_MS
             return Step(alerts, message(alerts), after, {}, give_up_at)
-    return Rest(min((_quiet_until(at.state, room) for room in untold), default=0))
+    return Rest(min((_quiet_until(at, room) for room in untold), default=0))
 
 
 def message(alerts: Sequence[Alert]) -> Message:
@@ -117,10 +131,18 @@ def message(alerts: Sequence[Alert]) -> Message:
     room = first["room_sid"] if first["room_name"] is None else repr(first["room_name"])
     worst = max(open_ones, key=_RANKS.index, default=RESOLVED)
     return Message(
-        title=f"Rollcall, {worst}: room {room}",
-        body="\n".join(lines),
+        title=_harmless(f"Rollcall, {worst}: room {room}"),
+        body=_harmless("\n".join(lines)),
         type={RESOLVED: "success", "critical": "failure"}.get(worst, worst),
     )
+
+
+def _harmless(text: str) -> str:
+    """Break up what some services would take for a mention of everybody there.
+
+    Identities and names are anybody's text (Discord: https://docs.discord.com/developers/reference).
+    """
+    return _MENTION.sub("\\g<0>\u200b", text)
 
 
 def _line(alert: Alert) -> str:
@@ -142,9 +164,10 @@ def _is_told(alert: Alert, rooms: dict[str, Told]) -> bool:
     return told is not None and order(alert.entry_id) <= order(told.entry_id)
 
 
-def _quiet_until(state: State, room: str) -> int:
-    told = state.rooms.get(room)
-    return told.at + QUIET_MS if told else 0
+def _quiet_until(at: Situation, room: str) -> int:
+    told = at.state.rooms.get(room)
+    # A time that has not come yet was written by a clock that was wrong.
+    return told.at + QUIET_MS if told and told.at <= at.now else 0
 
 
 def _advanced(at: Situation, rooms: dict[str, Told]) -> State:

@@ -77,5 +77,7 @@ def register(app: Celery, settings: Settings, redis: Redis) -> Callable[[], None
                 # Dropped: the next sweep finds the target again.
                 reason = type(error.__cause__).__name__
                 log.warning("wake_up_failed", target=target, reason=reason)
+                # Each try may take seconds, and shards wait for the sweep.
+                break
 
     return sweep_targets

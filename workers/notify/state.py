@@ -12,6 +12,8 @@ import msgspec
 from schemas.errors import UnreadableRecordError
 from workers.notify.alert import order
 
+_LONGEST_MS = 25 * 3_600_000
+
 
 class Told(NamedTuple):
     """The last notification about a room."""
@@ -22,7 +24,7 @@ class Told(NamedTuple):
 
 
 class State(NamedTuple):
-    """What is stored of a target. It changes only by adding fields at the end."""
+    """What is stored of a target."""
 
     # All entries up to this one are delivered, or set aside.
     cursor: str
@@ -40,9 +42,16 @@ class State(NamedTuple):
 
     def is_due(self, last_id: str, now: int) -> bool:
         """Tell whether there is something to do, `last_id` being the last entry of the stream."""
-        if now < self.retry_at:
+        if not self.may_try(now):
             return False
         return order(last_id) > order(self.seen) or 0 < self.look_at <= now
+
+    def may_try(self, now: int) -> bool:
+        """Tell whether the wait after a failure is over.
+
+        Nothing is put off for longer than a day: such a time was written by a clock that was wrong.
+        """
+        return not now < self.retry_at <= now + _LONGEST_MS
 
     def delivered(self, now: int) -> State:
         """Forget the tries of what has been delivered or set aside."""
