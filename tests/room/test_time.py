@@ -436,3 +436,18 @@ def test_a_page_refresh_in_a_nearly_full_room_changes_nothing() -> None:
     ]
     told = play(*people, *refresh, until=MINUTE)
     assert alerts(told, "room-capacity") == []
+
+
+def test_sessions_without_an_identity_are_let_go_of_as_well() -> None:
+    def nameless(params: Params) -> Params:
+        return {name: value for name, value in params.items() if name != "ParticipantIdentity"}
+
+    told = play(
+        (0, created()),
+        (1, nameless(connected(PHONE, 0))),
+        (60, nameless(disconnected(PHONE, 60_000))),
+        until=HOUR,
+    )
+    assert told.facts.sessions == told.facts.people == told.facts.waits == {}
+    assert [row.identity for row in told.facts.rows] == [None]
+    assert kinds(told.events, "identity.") == []

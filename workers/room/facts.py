@@ -93,6 +93,15 @@ class Session(NamedTuple):
         return self.first.at
 
 
+# No identity is known to begin so; Twilio refuses what it calls bad characters (error 53202).
+NOBODY_KNOWN = "\0"
+
+
+def person_of(sid: str, session: Session) -> str:
+    """Whose session it is: an identity, or where none was told a person of its own."""
+    return session.identity.text if session.identity else NOBODY_KNOWN + sid
+
+
 class Row(NamedTuple):
     """A session that was folded away, as the roster will have it."""
 
@@ -161,7 +170,7 @@ class Facts(NamedTuple):
     told: dict[str, int] = {}  # noqa: RUF012  # as above
     # Callbacks that no worker could digest, each once however often it came.
     set_aside: frozenset[str] = frozenset()
-    # The sessions of each identity; `sessions` seen from the other side.
+    # The sessions of each person; `sessions` seen from the other side.
     people: dict[str, tuple[str, ...]] = {}  # noqa: RUF012  # as above
     # How many of the sessions have not ended.
     connected: int = 0

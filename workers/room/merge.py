@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from workers.room.announcements import CONCLUSIVE, announcements
 from workers.room.callback import Callback
-from workers.room.facts import End, Facts, Mark, Said, Session, Switched, Track
+from workers.room.facts import End, Facts, Mark, Said, Session, Switched, Track, person_of
 from workers.room.sequences import with_number
 
 # What was told longest ago is forgotten, and would be passed on again should it come again. A room
@@ -136,8 +136,7 @@ def _in_session(
 def _people(
     people: dict[str, tuple[str, ...]], sid: str, was: Session | None, now: Session
 ) -> dict[str, tuple[str, ...]]:
-    old = was.identity.text if was and was.identity else None
-    new = now.identity.text if now.identity else None
+    old, new = person_of(sid, was) if was else None, person_of(sid, now)
     if old == new:
         return people
     changed = dict(people)
@@ -145,8 +144,7 @@ def _people(
         changed[old] = tuple(one for one in people[old] if one != sid)
         if not changed[old]:
             del changed[old]
-    if new is not None:
-        changed[new] = tuple(sorted((*people.get(new, ()), sid)))
+    changed[new] = tuple(sorted((*people.get(new, ()), sid)))
     return changed
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from workers.room.bounds import Bounds, is_nearly_full
 from workers.room.callback import Callback
 from workers.room.evictions import Eviction, evictions
-from workers.room.facts import Carried, Facts, Said, Session, Track
+from workers.room.facts import NOBODY_KNOWN, Carried, Facts, Said, Session, Track, person_of
 from workers.room.identities import IdentityView, identity_view
 from workers.room.sequences import Holes, missing
 
@@ -129,7 +129,7 @@ def scope_of(before: Facts, after: Facts, callback: Callback) -> Scope | None:
         new.ended,
         new.identity,
     )
-    identities = _identities(old, new) if times_moved else frozenset()
+    identities = _identities(sid, old, new) if times_moved else frozenset()
     return Scope(frozenset((sid,)), tracks, identities)
 
 
@@ -166,6 +166,7 @@ def view(
         identities={
             identity: identity_view(facts, identity, now, bounds)
             for identity in _people(facts, scope)
+            if not identity.startswith(NOBODY_KNOWN)
         },
         missing=() if facts.first is None else missing(facts.sequences, now, bounds.gap),
         told=facts.told.keys(),
@@ -276,8 +277,8 @@ def _people(facts: Facts, scope: Scope | None) -> Iterable[str]:
     return [identity for identity in scope.identities if identity in facts.people]
 
 
-def _identities(*sessions: Session | None) -> frozenset[str]:
-    return frozenset(one.identity.text for one in sessions if one and one.identity)
+def _identities(sid: str, *sessions: Session | None) -> frozenset[str]:
+    return frozenset(person_of(sid, one) for one in sessions if one)
 
 
 def _text(said: Said | None) -> str | None:
