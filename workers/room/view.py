@@ -173,7 +173,8 @@ def view(
         set_aside=len(facts.set_aside),
         failed=facts.failed,
         recordings_failed=facts.recordings_failed,
-        present=_present(facts, bounds),
+        # Nobody comes or goes where no person is looked at.
+        present=_present(facts, bounds) if scope is None or scope.identities else 0,
         carried=facts.carried,
         now=now,
         room_sid=facts.room_sid,
