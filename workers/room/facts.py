@@ -172,8 +172,9 @@ class Facts(NamedTuple):
     set_aside: frozenset[str] = frozenset()
     # The sessions of each person; `sessions` seen from the other side.
     people: dict[str, tuple[str, ...]] = {}  # noqa: RUF012  # as above
-    # How many of the sessions have not ended.
+    # How many of the sessions have not ended, and of how many people they are.
     connected: int = 0
+    present: int = 0
 
     # Arrival of the last callback that told something new.
     heard: int = 0

@@ -122,15 +122,25 @@ def _in_session(
         changed = change(changed, callback)
         if changed is session:
             return facts
-        return facts._replace(
+        told = facts._replace(
             sessions={**facts.sessions, sid: changed},
             people=_people(facts.people, sid, session, changed),
             connected=facts.connected
             + (changed.ended is None)
             - (session is not None and session.ended is None),
         )
+        people = {person_of(sid, one) for one in (session, changed) if one}
+        return told._replace(present=facts.present + _here(told, people) - _here(facts, people))
 
     return merge_session
+
+
+def _here(facts: Facts, people: set[str]) -> int:
+    """How many of these people are connected."""
+    return sum(
+        any(facts.sessions[sid].ended is None for sid in facts.people.get(person, ()))
+        for person in people
+    )
 
 
 def _people(

@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from workers.room.bounds import Bounds, is_nearly_full
+from workers.room.bounds import Bounds
 from workers.room.callback import Callback
 from workers.room.evictions import Eviction, evictions
 from workers.room.facts import NOBODY_KNOWN, Carried, Facts, Said, Session, Track, person_of
@@ -173,25 +173,12 @@ def view(
         set_aside=len(facts.set_aside),
         failed=facts.failed,
         recordings_failed=facts.recordings_failed,
-        # Nobody comes or goes where no person is looked at.
-        present=_present(facts, bounds) if scope is None or scope.identities else 0,
+        present=0 if facts.end is not None else facts.present,
         carried=facts.carried,
         now=now,
         room_sid=facts.room_sid,
         room_name=_text(facts.name),
         room_type=_text(facts.type),
-    )
-
-
-def _present(facts: Facts, bounds: Bounds) -> int:
-    """How many people are there; who comes anew before leaving is there once.
-
-    They are counted only where it may matter: there are never more of them than sessions.
-    """
-    if facts.end is not None or not is_nearly_full(facts.connected, bounds):
-        return 0
-    return sum(
-        any(facts.sessions[sid].ended is None for sid in sids) for sids in facts.people.values()
     )
 
 
