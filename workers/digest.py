@@ -90,7 +90,10 @@ class Digester:
         self._later: dict[str, int] = {}
 
     def digest(self, arrivals: Iterable[Arrival], *, until: float) -> tuple[Batch, int]:
-        """Take arrivals until the batch is full or the time is up; at least one.
+        """Take arrivals until the batch is full or the time is up.
+
+        At least one, unless time alone, up to when it came, has filled the batch. What time led to is
+        committed then, so that the next batch comes further.
 
         Args:
             arrivals: in inbox order; what is not taken stays in the inbox.

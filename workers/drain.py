@@ -98,7 +98,8 @@ class Drain:
                 if time.monotonic() > deadline:
                     # Callbacks wait, so time has come as far as the last that was taken, and no
                     # further. Without this, rooms of a busy shard would never be looked at.
-                    hold = self._elapse(hold, around, entries[count - 1][0] if count else None)
+                    if count:
+                        hold = self._elapse(hold, around, entries[count - 1][0])
                     return self._hand_on(hold, callbacks)
                 entries = self._store.read(hold)
             released = self._store.release(hold, hand_on=False, audited=True)
