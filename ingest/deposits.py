@@ -1,8 +1,9 @@
 """Deposits: a callback becomes durable in Redis, or on this machine's disk while Redis is away.
 
 One failed deposit switches the process to the spool at once, so that an outage costs one time-out
-and not one a request; a probe switches back, and what was spooled is replayed in the background. A
-callback may come twice by that, which is harmless: the merge is idempotent. Knows nothing of HTTP.
+and not one a request; a probe switches back, and what was spooled is replayed in the background. So
+is what Redis took and then lost. A callback may come twice by that, which is harmless: the merge is
+idempotent. Knows nothing of HTTP.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import structlog
 
 from ingest.doorbell import Bell
 from ingest.inbox import Inbox, Receipt
+from ingest.losses import Losses
 from ingest.replay import Replay
 from ingest.spool import Spool
 from schemas.errors import InboxFullError, RollcallError
@@ -47,6 +49,7 @@ class Deposits:
         self._full_until = 0.0
         self._stopping = threading.Event()
         self._replay = Replay(inbox, spool, doorbell, self._stopping)
+        self._losses = Losses(inbox, spool, doorbell)
         self._thread: threading.Thread | None = None
         self._adopt_at = 0.0
 
@@ -106,17 +109,20 @@ class Deposits:
         if self._full_until and time.monotonic() >= self._full_until:
             self._full_until = 0.0
             _log.info("inbox_full_no_more")
-        if not self._spooling and not self._spool.callbacks:
-            return
         try:
-            self._inbox.check()
-            self._switch_back()
-            self._replay.play()
+            if self._spooling or self._spool.callbacks:
+                self._inbox.check()
+                self._switch_back()
+                self._replay.play()
+            self.lost(self._losses.look())
         except Exception as error:  # noqa: BLE001  # as above
             self._switch(error)
             return
         if self._replay.found_inbox_full:
             self._note_full()
+
+    def lost(self, callbacks: int) -> None:
+        """Note that Redis had lost so many; by then they are deposited again."""
 
     def _run(self) -> None:
         while not self._stopping.wait(_PROBE_SECONDS):

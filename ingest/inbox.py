@@ -9,20 +9,45 @@ import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 from redis import Redis, RedisError
-from redis.exceptions import NoScriptError
+from redis.client import Pipeline
+from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
+from ingest.recent import RecentDeposits
 from ingest.spool_rows import Spooled
 from schemas.callbacks import room_of
 from schemas.connection import claim_shards, connect
-from schemas.errors import InboxFullError, IndigestibleError, UnavailableError
+from schemas.errors import (
+    InboxFullError,
+    IndigestibleError,
+    NotReplicatedError,
+    UnavailableError,
+)
 from schemas.inbox import PARAMS, decode, encode_params
 from schemas.keys import WAKE_MS, Keyspace, shard_of
 from schemas.settings import INBOX_MAXLEN, Settings
 
+# Replicas that keep up answer within milliseconds. Of the time that a deposit has, they get a part:
+# a reply has to fit into what a new connection leaves of it (schemas/connection.py).
+_REPLICAS_SHARE = 5
+
 _DEPOSIT = Path(__file__).with_name("deposit.lua").read_text()
+
+
+class Limits(NamedTuple):
+    """What bounds a deposit."""
+
+    # How many callbacks a shard's inbox may hold.
+    maxlen: int = INBOX_MAXLEN
+    # How long it may take.
+    seconds: float = 0.5
+    # How many replicas must have it before it counts.
+    replicas: int = 0
+
+
+_USUAL = Limits()
 
 
 class Receipt(NamedTuple):
@@ -68,20 +93,13 @@ class Inbox:
     """
 
     def __init__(
-        self,
-        redis: Redis,
-        keyspace: Keyspace,
-        shards: int,
-        *,
-        maxlen: int = INBOX_MAXLEN,
-        seconds: float = 0.5,
+        self, redis: Redis, keyspace: Keyspace, shards: int, limits: Limits = _USUAL
     ) -> None:
         self._redis = redis
         self._keyspace = keyspace
         self._shards = shards
-        self._maxlen = maxlen
-        # How long a deposit may take.
-        self._seconds = seconds
+        self._maxlen, self._seconds, self._replicas = limits
+        self.recent = RecentDeposits()
         self._keys = [keyspace.shard(number) for number in range(shards)]
         # Sent by its hash; the client sends the text once to a Redis that does not know it yet.
         self._deposit = redis.register_script(_DEPOSIT)
@@ -102,15 +120,17 @@ class Inbox:
         """
         room_sid = room_of(params)
         shard = shard_of(room_sid, self._shards)
-        keys, values = self._call(shard, encode_params(params), token)
+        encoded = encode_params(params)
+        keys, values = self._call(shard, encoded, token)
         try:
             answer = self._run(keys, values)
-        except RedisError as error:
+        except (RedisError, NotReplicatedError) as error:
             self._reconnect()
             raise UnavailableError from error
         if answer is None:
             raise InboxFullError
         entry, wake = answer
+        self.recent.note(shard, entry, encoded, token)
         return Receipt(room_sid, shard, entry.decode(), bool(wake))
 
     def deposit_again(
@@ -132,8 +152,8 @@ class Inbox:
                 for one, shard in sent:
                     self._deposit(*self._call(shard, one.params, one.token), client=pipeline)
                 # One shard that fails must not hide what became of the others.
-                answers = pipeline.execute(raise_on_error=False)
-        except RedisError as error:
+                answers = self._replicated(pipeline)
+        except (RedisError, NotReplicatedError) as error:
             self._reconnect()
             raise UnavailableError from error
         outcome = Redeposit([], [one for one, shard in placed if shard is None], set(), {})
@@ -144,6 +164,7 @@ class Inbox:
                 outcome.held[shard] = InboxFullError.reason
             else:
                 outcome.taken.append(one)
+                self.recent.note(shard, answer[0], one.params, one.token)
                 if answer[1]:
                     outcome.wake.add(shard)
         return outcome
@@ -163,12 +184,43 @@ class Inbox:
     def _run(self, keys: list[str], values: list[Any]) -> Any:
         began = time.monotonic()
         try:
-            return self._redis.evalsha(self._deposit.sha, len(keys), *keys, *values)
+            return self._ask("evalsha", self._deposit.sha, keys, values)
         except NoScriptError:
             # Redis was started anew. Where it was slow to say so, there is no time to ask again.
             if time.monotonic() - began > self._seconds / 2:
                 raise
-            return self._redis.eval(_DEPOSIT, len(keys), *keys, *values)
+            return self._ask("eval", _DEPOSIT, keys, values)
+
+    def _ask(
+        self, how: Literal["eval", "evalsha"], script: str, keys: list[str], values: list[Any]
+    ) -> Any:
+        if not self._replicas:
+            return getattr(self._redis, how)(script, len(keys), *keys, *values)
+        with self._redis.pipeline(transaction=False) as pipeline:
+            getattr(pipeline, how)(script, len(keys), *keys, *values)
+            (answer,) = self._replicated(pipeline)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _replicated(self, pipeline: Pipeline) -> list[Any]:
+        """Send what is in a pipeline, and with it the question how many replicas have it.
+
+        Both go over one connection, since it is that one's writes which are asked for
+        (https://redis.io/docs/latest/commands/wait/).
+
+        Raises:
+            NotReplicatedError: too few. What was sent has been done all the same.
+        """
+        if not self._replicas:
+            return pipeline.execute(raise_on_error=False)
+        pipeline.wait(self._replicas, int(self._seconds * 1000 / _REPLICAS_SHARE))
+        *answers, replicas = pipeline.execute(raise_on_error=False)
+        if isinstance(replicas, Exception):
+            raise replicas
+        if replicas < self._replicas:
+            raise NotReplicatedError
+        return answers
 
     def _reconnect(self) -> None:
         """Have the next call open a connection of its own.
@@ -191,9 +243,48 @@ class Inbox:
         """
         try:
             claim_shards(self._redis, self._keyspace, self._shards)
+            if self._replicas:
+                self._check_replicas()
+        except (RedisError, NotReplicatedError) as error:
+            self._reconnect()
+            raise UnavailableError from error
+
+    def _check_replicas(self) -> None:
+        with self._redis.pipeline(transaction=False) as pipeline:
+            # Something has to be written, for there to be something that replicas can have.
+            pipeline.set(self._keyspace.probe, b"", px=1)
+            self._replicated(pipeline)
+
+    def servers(self) -> frozenset[str]:
+        """Tell which runs of which servers answer: another means a restart or a failover.
+
+        Raises:
+            UnavailableError: Redis did not answer; its cause says why.
+        """
+        try:
+            return frozenset([self._redis.info("server")["run_id"]])
+        except NoPermissionError:
+            # Where Redis does not tell us, it cannot be told.
+            return frozenset()
         except RedisError as error:
             self._reconnect()
             raise UnavailableError from error
+
+    def newest(self) -> list[bytes]:
+        """Tell the id of the newest entry that each shard's inbox ever had, as far as it knows.
+
+        Raises:
+            UnavailableError: Redis did not answer; its cause says why.
+        """
+        try:
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for keys in self._keys:
+                    pipeline.xinfo_stream(keys.inbox)
+                answers = pipeline.execute(raise_on_error=False)
+        except RedisError as error:
+            self._reconnect()
+            raise UnavailableError from error
+        return [_newest(answer) for answer in answers]
 
     def backlog(self) -> Backlog:
         """Tell how far behind the workers are, in one round trip.
@@ -228,6 +319,15 @@ def _arrived_at(entry: bytes) -> float:
     return int(entry.partition(b"-")[0]) / 1000
 
 
+def _newest(answer: Any) -> bytes:
+    if isinstance(answer, ResponseError):
+        # There is no such stream, or none any more.
+        return b"0-0"
+    if isinstance(answer, Exception):
+        raise answer
+    return cast("bytes", answer["last-generated-id"])
+
+
 def open_inbox(settings: Settings) -> Inbox:
     """Make the inbox that the settings name. Nothing is sent yet."""
     seconds = settings.deposit_timeout_ms / 1000
@@ -235,6 +335,5 @@ def open_inbox(settings: Settings) -> Inbox:
         connect(settings, timeout=seconds),
         Keyspace(settings.prefix),
         settings.shards,
-        maxlen=settings.inbox_maxlen,
-        seconds=seconds,
+        Limits(settings.inbox_maxlen, seconds, settings.wait_replicas),
     )

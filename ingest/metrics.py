@@ -67,6 +67,11 @@ class Metrics:
             registry=self._registry,
         )
 
+        self._lost = Counter(
+            "rollcall_callbacks_lost_by_redis",
+            "Callbacks that Redis had taken and then lost with its tail; deposited again.",
+            registry=self._registry,
+        )
         self._spool_callbacks = Gauge(
             "rollcall_spool_callbacks",
             "Callbacks on this machine's disk that Redis does not have yet.",
@@ -79,6 +84,10 @@ class Metrics:
             multiprocess_mode="livesum",
             registry=self._registry,
         )
+
+    def lost(self, callbacks: int) -> None:
+        """Count callbacks that Redis had taken and lost."""
+        self._lost.inc(callbacks)
 
     def accepted(self, where: Where) -> None:
         """Count a callback that is durable."""
@@ -171,6 +180,9 @@ class MeasuredDeposits(Deposits):
         if receipt.spooled:
             self._note()
         return receipt
+
+    def lost(self, callbacks: int) -> None:
+        self._metrics.lost(callbacks)
 
     def look(self) -> None:
         super().look()

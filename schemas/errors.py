@@ -161,6 +161,12 @@ class UnavailableError(RefusedError):
     status = 503
 
 
+class NotReplicatedError(RollcallError):
+    """Fewer replicas than ROLLCALL_WAIT_REPLICAS have the callback, and the time is up."""
+
+    reason = "not-replicated"
+
+
 class InboxFullError(RollcallError):
     """The workers are so far behind that the inbox takes no more for now."""
 

@@ -62,6 +62,10 @@ class Keyspace:
         return f"{self.prefix}:dead"
 
     @property
+    def probe(self) -> str:
+        return f"{self.prefix}:probe"
+
+    @property
     def shard_count(self) -> str:
         return f"{self.prefix}:shards"
 

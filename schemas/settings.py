@@ -64,6 +64,10 @@ class Settings:
     # 15 s (https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides), but a waiting
     # request holds a thread, and those behind it must be answered as well.
     deposit_timeout_ms: int = 500
+    # How many replicas must have a callback before it is answered; until then it is spooled.
+    wait_replicas: int = 0
+    # A drain takes milliseconds, so by then nobody is at work, or too few.
+    stalled_seconds: int = 30
     # Some 80,000 callbacks: minutes of a full account's, while somebody brings Redis back.
     spool_max_bytes: int = 64 * 1024 * 1024
     spool_dir: Path = field(default_factory=lambda: user_state_path("rollcall") / "spool")
@@ -156,6 +160,8 @@ class Settings:
             events_maxlen=_integer(env, "ROLLCALL_EVENTS_MAXLEN", 1_000_000, 1, 2**40),
             inbox_maxlen=_integer(env, "ROLLCALL_INBOX_MAXLEN", INBOX_MAXLEN, 1, 2**40),
             deposit_timeout_ms=_integer(env, "ROLLCALL_DEPOSIT_TIMEOUT_MS", 500, 10, 10_000),
+            wait_replicas=_integer(env, "ROLLCALL_WAIT_REPLICAS", 0, 0, 16),
+            stalled_seconds=_integer(env, "ROLLCALL_STALLED_SECONDS", 30, 1, 86_400),
             spool_max_bytes=_integer(env, "ROLLCALL_SPOOL_MAX_BYTES", 64 * 1024 * 1024, 0, 2**40),
             spool_dir=_spool_dir(env),
             eviction_before_ms=_integer(env, "ROLLCALL_EVICTION_BEFORE_MS", 250, 0, 60_000),

@@ -155,7 +155,7 @@ def private_inbox(private_settings: Settings) -> Iterator[Inbox]:
 def log(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The log lines of the door, however structlog is configured at the moment."""
     capture = LogCapture()
-    for module in ("callbacks", "deposits", "doorbell", "problems", "spool"):
+    for module in ("callbacks", "deposits", "doorbell", "losses", "problems", "spool"):
         logger = structlog.wrap_logger(None, processors=[capture])
         monkeypatch.setattr(f"ingest.{module}._log", logger)
     return capture.entries

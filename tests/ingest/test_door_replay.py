@@ -18,7 +18,7 @@ from structlog.testing import LogCapture
 
 from console.embedded import EmbeddedRedis
 from ingest.deposits import Deposits
-from ingest.inbox import Inbox, open_inbox
+from ingest.inbox import Inbox, Limits, open_inbox
 from ingest.spool import Spool
 from ingest.spool_file import SpoolFile
 from ingest.spool_rows import Row
@@ -162,7 +162,9 @@ def test_a_file_with_damaged_pages_holds_up_no_other(
 def test_one_full_shard_does_not_hold_up_the_others(
     spool: Spool, redis: Redis, log: list[Any]
 ) -> None:
-    deposits = Deposits(Inbox(redis, Keyspace("rollcall"), SHARDS, maxlen=30), spool, Silent())
+    deposits = Deposits(
+        Inbox(redis, Keyspace("rollcall"), SHARDS, Limits(maxlen=30)), spool, Silent()
+    )
     for one in [*params(range(250)), *params(range(20), OTHER)]:
         spool.put(one, "", seconds=SOON)
     deposits.look()
@@ -236,7 +238,7 @@ def test_a_batch_has_no_more_bytes_than_a_round_trip_should(spool: Spool) -> Non
 def test_a_door_whose_inbox_is_full_says_that_it_spools_and_says_so_once_in_the_log(
     spool: Spool, redis: Redis, log: list[Any]
 ) -> None:
-    full = Inbox(redis, Keyspace("rollcall"), SHARDS, maxlen=1)
+    full = Inbox(redis, Keyspace("rollcall"), SHARDS, Limits(maxlen=1))
     deposits = Deposits(full, spool, Silent())
     assert deposits.state() == "ready"
     assert [deposits.deposit(callback(n), "").spooled for n in range(4)] == [False, *[True] * 3]
@@ -248,7 +250,7 @@ def test_a_door_whose_inbox_is_full_says_that_it_spools_and_says_so_once_in_the_
 def test_a_full_inbox_and_no_spool_is_unavailable_and_not_for_want_of_redis(
     folder: Path, redis: Redis
 ) -> None:
-    full = Inbox(redis, Keyspace("rollcall"), SHARDS, maxlen=0)
+    full = Inbox(redis, Keyspace("rollcall"), SHARDS, Limits(maxlen=0))
     deposits = Deposits(full, Spool(folder, 0), Silent())
     with pytest.raises(UnavailableError) as caught:
         deposits.deposit(callback(1), "")

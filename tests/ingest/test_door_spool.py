@@ -17,7 +17,7 @@ from redis import Redis
 
 from console.embedded import EmbeddedRedis
 from ingest.deposits import Deposits
-from ingest.inbox import Inbox
+from ingest.inbox import Inbox, Limits
 from ingest.spool import Spool
 from schemas.errors import UnavailableError
 from schemas.inbox import decode, encode_params
@@ -124,7 +124,7 @@ def test_a_redis_that_hangs_costs_one_time_out_and_not_one_a_request(
 def test_a_full_inbox_is_spooled_past_and_tried_again_later(
     private_client: Redis, spool: Spool, bell: Rung, eventually: Callable[..., None]
 ) -> None:
-    inbox = Inbox(private_client, Keyspace("rollcall"), 8, maxlen=3)
+    inbox = Inbox(private_client, Keyspace("rollcall"), 8, Limits(maxlen=3))
     deposits = Deposits(inbox, spool, bell)
     spooled = [deposits.deposit(callback(number), "").spooled for number in range(5)]
     assert spooled == [False, False, False, True, True]
