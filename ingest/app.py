@@ -45,7 +45,7 @@ def create_app(
 
     app = Flask("ingest", static_folder=None)
     register_callbacks(app, CallbackDoor(settings, deposits))
-    app.register_blueprint(health_views(deposits))
+    app.register_blueprint(health_views(deposits, inbox, settings.stalled_seconds))
     app.register_blueprint(metrics_views(metrics, AskedNow(deposits, inbox)))
     app.register_blueprint(openapi_views())
     register_problems(app)

@@ -233,6 +233,9 @@ def _add_paths(spec: APISpec) -> None:
     )
     spec.path("/healthz", operations=_read("Whether the process runs.", {"200": _status("ok")}))
     ready = {"200": _status("ready", "spooling"), "503": _status("unavailable")}
+    # Only where Redis answers. Stalled: no worker is at work, or too few.
+    schema = ready["200"]["content"]["application/json"]["schema"]
+    schema["properties"]["inbox"] = {"enum": ["flowing", "stalled"]}
     spec.path(
         "/readyz",
         operations=_read("Whether callbacks become durable: in Redis, or on the disk.", ready),

@@ -42,12 +42,17 @@ class Arrival(NamedTuple):
     @property
     def at(self) -> int:
         """Arrival time, in microseconds since 1970."""
-        return int(self.entry_id.partition(b"-")[0]) * 1000
+        return arrived_at(self.entry_id)
 
     @property
     def digest(self) -> str:
         """A name for what lies in the entry, the same for a repetition."""
         return sha256(b"\n".join(self.fields.values())).hexdigest()[:16]
+
+
+def arrived_at(entry_id: bytes) -> int:
+    """Tell when an entry came, in microseconds since 1970: its id begins with the milliseconds."""
+    return int(entry_id.partition(b"-")[0]) * 1000
 
 
 def pseudo_room(shard: int) -> str:

@@ -19,4 +19,5 @@ def bounds_of(settings: Settings) -> Bounds:
         capacity=settings.room_capacity,
         keep=settings.keep_hours * 3_600_000_000,
         tombstone=settings.tombstone_days * 86_400_000_000,
+        stalled=settings.stalled_seconds * 1_000_000,
     )

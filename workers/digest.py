@@ -28,6 +28,7 @@ from workers.records import Record
 from workers.room.bounds import Bounds
 from workers.room.conclude import Outcome, conclude, set_aside
 from workers.room.patience import Elapsed, elapse, next_due
+from workers.room.stall import stalled
 from workers.store import NOTHING_TAKEN, Batch, Stored
 
 # What a batch gives out at the most, in bytes; a larger one would block Redis.
@@ -92,8 +93,8 @@ class Digester:
     def digest(self, arrivals: Iterable[Arrival], *, until: float) -> tuple[Batch, int]:
         """Take arrivals until the batch is full or the time is up.
 
-        At least one, unless time alone, up to when it came, has filled the batch. What time led to is
-        committed then, so that the next batch comes further.
+        At least one, unless time alone, up to when it came, has filled the batch. What time led to
+        is committed then, so that the next batch comes further.
 
         Args:
             arrivals: in inbox order; what is not taken stays in the inbox.
@@ -137,6 +138,20 @@ class Digester:
             if not whole or self._is_full():
                 break
         return self._batch(b"")
+
+    def stalled(self, since: int, now: int) -> Batch:
+        """Have it told that callbacks of the shard have waited for too long.
+
+        Args:
+            since: arrival of the oldest, in microseconds since 1970.
+            now: by Redis's clock, likewise.
+        """
+        record = self._records[self._pseudo_room]
+        record = record._replace(facts=record.facts._replace(room_sid=self._pseudo_room))
+        step = self._elapsed(record, stalled(record.facts, since, now, self._around.bounds))
+        self._keep(self._pseudo_room, step)
+        self._touched.add(self._pseudo_room)
+        return self._batch(NOTHING_TAKEN)
 
     def _is_full(self) -> bool:
         return self._size > _BATCH_BYTES or time.monotonic() > self._until

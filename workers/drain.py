@@ -17,10 +17,11 @@ from redis import RedisError
 
 from schemas.errors import AuditOutputError, LeaseLostError
 from schemas.logs import Lines
-from workers.arrivals import pseudo_room, read_entries
+from workers.arrivals import arrived_at, pseudo_room, read_entries
+from workers.commits import Commits
 from workers.digest import Circumstances, Digester
 from workers.room.bounds import Bounds
-from workers.store import LEASE_MS, NOTHING_TAKEN, Entry, Hold, Store
+from workers.store import LEASE_MS, NOTHING_TAKEN, Batch, Entry, Hold, Store, Taken
 
 # A drain gives way after this long, so that no shard starves while others have a flood.
 SLICE_SECONDS = 1.0
@@ -53,6 +54,8 @@ class Drain:
         self._store = store
         self._bounds = bounds
         self._audit = audit
+        # Made before the worker forks, and so one for all its processes.
+        self._commits = Commits(store.shards)
         self._slice_seconds = slice_seconds
         self._now = now
 
@@ -81,12 +84,35 @@ class Drain:
                 log.warning("audit_lines_found", shard=shard)
                 self._write(taken.audit_lines)
             around = Circumstances(shard, context, self._bounds, self._now)
-            return self._slice(taken.hold, taken.entries, around)
+            self._look_back(taken.hold)
+            hold = self._look_ahead(taken, around)
+            return self._slice(hold, taken.entries, around)
         except LeaseLostError:
             raise
         except Exception:
             self._give_back(taken.hold)
             raise
+
+    def _look_back(self, hold: Hold) -> None:
+        """Say so where Redis has lost commits that this worker knows of.
+
+        They are made again, from what is left of the inbox and the facts. Consumers see it by the
+        ids of events: a revision comes again under another one, if it says something else.
+        """
+        lost = self._commits.note(hold.shard, hold.commits)
+        if lost:
+            log.error("redis_lost_commits", shard=hold.shard, lost=lost, left=hold.commits)
+
+    def _look_ahead(self, taken: Taken, around: Circumstances) -> Hold:
+        """Have it told where callbacks have waited for too long."""
+        now = taken.now_ms * 1000
+        since = arrived_at(taken.entries[0][0]) if taken.entries else now
+        if now - since < self._bounds.stalled:
+            return taken.hold
+        hold = taken.hold
+        stored = self._store.load(hold, [pseudo_room(hold.shard)])
+        batch = Digester(stored, around).stalled(since, now)
+        return self._commit(hold, batch) or hold
 
     def _slice(self, hold: Hold, entries: list[Entry], around: Circumstances) -> Drained:
         deadline = time.monotonic() + self._slice_seconds
@@ -121,11 +147,17 @@ class Drain:
         rooms = dict.fromkeys((pseudo_room(hold.shard), *(one.room_sid for one in arrivals)))
         digester = Digester(self._store.load(hold, rooms), around)
         batch, count = digester.digest(arrivals, until=until)
-        committed = self._store.commit(hold, batch)
+        committed = self._commit(hold, batch)
         # Nothing else is answered where callbacks are committed.
         assert committed is not None  # noqa: S101
-        self._write(batch.audit_lines)
         return committed, count
+
+    def _commit(self, hold: Hold, batch: Batch) -> Hold | None:
+        committed = self._store.commit(hold, batch)
+        if committed is not None:
+            self._commits.note(hold.shard, committed.commits)
+            self._write(batch.audit_lines)
+        return committed
 
     def _elapse(self, hold: Hold, around: Circumstances, taken: bytes | None = None) -> Hold:
         """Let time run in the rooms that are due.
@@ -138,7 +170,7 @@ class Drain:
                 are taken first. An outage of the workers must not look like everybody having left.
         """
         until = time.monotonic() + _DIGEST_SECONDS
-        by_ms = None if taken is None else int(taken.partition(b"-")[0])
+        by_ms = None if taken is None else arrived_at(taken) // 1000
         now, rooms = self._store.due(hold, by_ms=by_ms)
         if not rooms:
             return hold
@@ -146,11 +178,7 @@ class Drain:
         batch = Digester(stored, around).elapse(rooms, now, until=until)
         if taken is not None:
             batch = batch._replace(last_id=NOTHING_TAKEN)
-        committed = self._store.commit(hold, batch)
-        if committed is None:
-            return hold
-        self._write(batch.audit_lines)
-        return committed
+        return self._commit(hold, batch) or hold
 
     def _write(self, audit_lines: bytes) -> None:
         try:

@@ -14,7 +14,9 @@ from schemas.errors import UnknownVersionError, UnreadableRecordError
 from workers.room.facts import NOTHING, Facts
 
 # Raised when facts change their form; a worker hands back what a newer one has written.
-VERSION = 2
+VERSION = 3
+# The version before lacked a field at the end, and is read as if that had been left empty.
+_READ = frozenset({2, VERSION})
 
 
 class Ledger(NamedTuple):
@@ -85,10 +87,10 @@ def decode(stored: bytes | None) -> Record:
         return NEW
     try:
         version, facts, _ = _decode_version(stored)
-        if version == VERSION and bytes(facts) == _NOTHING:
+        if version in _READ and bytes(facts) == _NOTHING:
             return _risen(_decode_tombstone(stored)[2])
-        if version == VERSION:
-            return _decode(stored)
+        if version in _READ:
+            return _decode(stored)._replace(version=VERSION)
     except msgspec.DecodeError as error:
         raise UnreadableRecordError(f"A room's record cannot be read: {error}.") from error
     raise UnknownVersionError(

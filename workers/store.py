@@ -12,8 +12,9 @@ from itertools import chain
 from typing import Any, Literal, NamedTuple, cast
 
 import structlog
-from redis import Redis, ResponseError
+from redis import ConnectionError, Redis, RedisError, TimeoutError  # noqa: A004  # redis-py's
 
+from schemas.connection import reconnect
 from schemas.errors import LeaseLostError
 from schemas.keys import WAKE_MS, Keyspace
 
@@ -49,9 +50,13 @@ class Hold(NamedTuple):
     token: str
 
     @property
+    def commits(self) -> int:
+        """How many commits the shard has seen."""
+        return int(self.token.partition(":")[0] or 0)
+
+    @property
     def next_token(self) -> str:
-        number = int(self.token.partition(":")[0] or 0)
-        return f"{number + 1}:{self.nonce}"
+        return f"{self.commits + 1}:{self.nonce}"
 
 
 class Taken(NamedTuple):
@@ -61,6 +66,8 @@ class Taken(NamedTuple):
     entries: list[Entry]
     # The lines of the last commit, where its holder may have died before it wrote them.
     audit_lines: bytes
+    # Redis's clock.
+    now_ms: int
 
 
 class Stored(NamedTuple):
@@ -95,13 +102,21 @@ class Store:
 
     def __init__(self, redis: Redis, keyspace: Keyspace, *, shards: int, maxlen: int) -> None:
         self._redis = redis
-        self._keys = keyspace
         self._maxlen = maxlen
         self._shards = [keyspace.shard(number) for number in range(shards)]
         self._take = redis.register_script(_script("take"))
         self._commit = redis.register_script(_script("commit"))
         self._release = redis.register_script(_script("release"))
         self._due = redis.register_script(_script("due"))
+
+    @property
+    def shards(self) -> int:
+        """How many there are."""
+        return len(self._shards)
+
+    def reconnect(self) -> None:
+        """Have the next command open a connection of its own: to who is master by then."""
+        reconnect(self._redis)
 
     def take(self, shard: int, nonce: str) -> Taken | None:
         """Take a shard's lease and read its first batch; None where another worker holds it."""
@@ -112,9 +127,9 @@ class Store:
         )
         if taken is None:
             return None
-        token, raw, audit_lines = taken
+        token, raw, audit_lines, now_ms = taken
         entries = [(id_, dict(zip(flat[::2], flat[1::2], strict=True))) for id_, flat in raw]
-        return Taken(Hold(shard, nonce, token.decode()), entries, audit_lines)
+        return Taken(Hold(shard, nonce, token.decode()), entries, audit_lines, now_ms)
 
     def read(self, hold: Hold) -> list[Entry]:
         """Read the next batch of an inbox, oldest first."""
@@ -158,7 +173,7 @@ class Store:
         """
         keys = self._shards[hold.shard]
         names = [keys.lease, keys.commit, keys.inbox]
-        names += [self._keys.events, self._keys.alerts, self._keys.dead, keys.audit, keys.verdicts]
+        names += [keys.events, keys.alerts, keys.dead, keys.audit, keys.verdicts]
         names += [keys.due, *(keys.room(sid) for sid in batch.rooms)]
         values: list[Any] = [hold.nonce, hold.token, hold.next_token, LEASE_MS]
         values += [_after(batch.last_id) if batch.last_id else b"", batch.audit_lines]
@@ -199,13 +214,15 @@ class Store:
                 pipeline.xlen(keys.inbox)
                 self._due([keys.due], [1, ""], client=pipeline)
             answers = pipeline.execute(raise_on_error=False)
+        if all(isinstance(answer, (ConnectionError, TimeoutError)) for answer in answers):
+            raise answers[0]
         shards = zip(*(answers[index::4] for index in range(4)), strict=True)
         return [shard for shard, of in enumerate(shards) if self._is_waiting(shard, *of)]
 
     def _is_waiting(self, shard: int, held: Any, audit: Any, length: Any, due: Any) -> bool:
         for answer in (held, audit, length, due):
-            if isinstance(answer, ResponseError):
-                # One shard's trouble must not hide the others.
+            if isinstance(answer, RedisError):
+                # One shard's trouble must not hide the others: of a cluster, some may be away.
                 log.error("shard_not_looked_at", shard=shard, error=str(answer))
                 return False
             if isinstance(answer, Exception):

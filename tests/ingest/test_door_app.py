@@ -66,7 +66,16 @@ def test_an_app_is_made_without_redis_and_without_a_broker(settings: Settings) -
 def test_it_is_ready_while_redis_is_there(twilio: Any, method: str) -> None:
     answer = twilio.client.open("/readyz", method=method)
     assert answer.status_code == 200
-    assert method == "HEAD" or answer.json == {"status": "ready"}
+    assert method == "HEAD" or answer.json == {"status": "ready", "inbox": "flowing"}
+
+
+def test_it_is_ready_and_says_so_when_callbacks_wait_for_too_long(
+    twilio: Any, redis: Redis, settings: Settings
+) -> None:
+    long_ago = f"{(redis.time()[0] - settings.stalled_seconds - 1) * 1000}-0"
+    redis.xadd(Keyspace(settings.prefix).shard(3).inbox, {"params": b"{}"}, id=long_ago)
+    answer = twilio.client.get("/readyz")
+    assert (answer.status_code, answer.json) == (200, {"status": "ready", "inbox": "stalled"})
 
 
 def test_it_is_not_ready_while_redis_hangs_but_healthy(

@@ -69,6 +69,8 @@ class Bounds(NamedTuple):
     keep: int = 24 * _HOUR
     # And how long what the next event of it would build on: nobody replays what is older.
     tombstone: int = 30 * 24 * _HOUR
+    # How long a callback may wait for a worker.
+    stalled: int = 30 * _SECOND
 
 
 def is_nearly_full(present: int, bounds: Bounds) -> bool:

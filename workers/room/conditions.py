@@ -92,6 +92,8 @@ def _while_open(view: View, bounds: Bounds) -> Iterator[Condition]:
         yield _room_capacity(view, bounds)
     if view.set_aside:
         yield _callback_set_aside(view)
+    if view.stalled is not None:
+        yield _inbox_stalled(view, view.stalled)
 
 
 def _duplicate_identity(view: View, identity: str, under_way: Episode) -> Condition:
@@ -217,6 +219,22 @@ def _callback_set_aside(view: View) -> Condition:
             " they are kept in the stream of the dead, with the reason."
         ),
         since=None,
+        concerned={},
+    )
+
+
+def _inbox_stalled(view: View, since: int) -> Condition:
+    return Condition(
+        alert="inbox-stalled",
+        dedup_key=f"inbox-stalled:{view.room_sid}",
+        subject=view.room_sid,
+        severity="critical",
+        times=1,
+        summary=(
+            f"Callbacks of {view.room_sid} were waiting for too long: no worker was at work, or too"
+            " few."
+        ),
+        since=since,
         concerned={},
     )
 

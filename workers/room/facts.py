@@ -145,6 +145,15 @@ class Range(NamedTuple):
     heard: int
 
 
+class Stall(NamedTuple):
+    """Callbacks that waited in an inbox for too long."""
+
+    # Arrival of the oldest of them.
+    since: int
+    # When that was found last: it is over once time has come so far.
+    until: int
+
+
 class Facts(NamedTuple):
     """All that was heard about one room."""
 
@@ -204,6 +213,8 @@ class Facts(NamedTuple):
     folded_until: int = 0
     # The room ended long ago, and nothing but this is left of it.
     expired: bool = False
+    # Of a pseudo-room: its shard's inbox has not been drained in time.
+    stall: Stall | None = None
 
     @property
     def start(self) -> int | None:

@@ -78,6 +78,8 @@ def _at(facts: Facts, due: int, bounds: Bounds) -> Elapsed:
     after_facts = facts._replace(looked=due)
     if closing:
         after_facts = after_facts._replace(presumed=due)
+    if facts.stall and due >= facts.stall.until:
+        after_facts = after_facts._replace(stall=None)
     after = view(after_facts, bounds, scope)
     events = diff(before, after, None, due)
     raised = alerts(before, after, bounds, due)
@@ -112,7 +114,8 @@ def _identity_due(facts: Facts, identity: str, evicted: list[Eviction], bounds: 
 
 def _room_due(facts: Facts, bounds: Bounds) -> int:
     gaps = [missed_at(seen, bounds.gap) for _, _, seen in holes(facts.sequences)]
-    moments = [*gaps, _settled_at(facts), _presumed_at(facts), _expires_at(facts, bounds)]
+    stalled = facts.stall.until if facts.stall else None
+    moments = [*gaps, _settled_at(facts), _presumed_at(facts), _expires_at(facts, bounds), stalled]
     return _next((moment for moment in moments if moment is not None), facts)
 
 

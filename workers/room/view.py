@@ -87,6 +87,8 @@ class View:
     missing: Holes = ()
     told: AbstractSet[str] = frozenset()
     set_aside: int = _remark(0)
+    # Since when callbacks wait that nobody has taken yet.
+    stalled: int | None = _remark()
     # When it was told.
     failed: int | None = _remark()
     recordings_failed: Mapping[str, int] = field(default_factory=dict, compare=False)
@@ -171,6 +173,7 @@ def view(
         missing=() if facts.first is None else missing(facts.sequences, now, bounds.gap),
         told=facts.told.keys(),
         set_aside=len(facts.set_aside),
+        stalled=facts.stall.since if facts.stall and now < facts.stall.until else None,
         failed=facts.failed,
         recordings_failed=facts.recordings_failed,
         present=0 if facts.end is not None else facts.present,
