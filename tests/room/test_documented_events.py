@@ -31,6 +31,8 @@ from schemas.events import ALERT_EVENTS, DERIVED_EVENTS, PLACE, TYPE_PREFIX
 from workers.room.conclude import set_aside
 from workers.room.conditions import SEVERITIES
 from workers.room.diff import Event
+from workers.room.facts import NOTHING
+from workers.room.stall import stalled
 
 RECORDING = {"RecordingSid": sid("RT", 1)}
 COMPOSITION = {"CompositionSid": sid("CJ", 1)}
@@ -193,6 +195,7 @@ def test_a_composition_passes_on_all_that_its_callback_tells(what: str) -> None:
 def test_every_documented_alert_is_raised_grows_worse_and_is_resolved_as_documented() -> None:
     alerts = told().alerts
     alerts += set_aside(facts_of([created()]), "key", ARRIVED, BOUNDS).alerts
+    alerts += stalled(NOTHING, ARRIVED, ARRIVED + 1, BOUNDS).alerts
     check_documented_alerts(alerts)
     assert {TYPE_PREFIX + alert.kind for alert in alerts} == ALERT_EVENTS.keys()
     assert {alert.data["alert"] for alert in alerts} == ALERTS.keys()

@@ -39,7 +39,8 @@ def steps(callbacks: Iterable[Callback]) -> Iterable[tuple[Facts, list[Event], l
     facts = NOTHING
     for callback in callbacks:
         if callback.said.get("room_name") == "":
-            # Somebody's worker could not digest it.
+            # Somebody's worker could not digest it, but knows which room it is about.
+            facts = facts._replace(room_sid=callback.room_sid)
             outcome = set_aside(facts, callback.id.hex(), callback.arrived, BOUNDS)
         else:
             outcome = conclude(facts, callback, BOUNDS)

@@ -65,8 +65,9 @@ def conclude(facts: Facts, callback: Callback, bounds: Bounds) -> Outcome:
     """Take one callback into the facts and work out what changed in what is to be believed."""
     elapsed = [*elapse(facts, callback.arrived, bounds)]
     facts = elapsed[-1].facts if elapsed else facts
-    # Redis's clock may have been set back; time does not run backwards here.
-    callback = callback._replace(arrived=max(callback.arrived, facts.looked))
+    if callback.arrived < facts.looked:
+        # Redis's clock may have been set back; time does not run backwards here.
+        callback = callback._replace(arrived=facts.looked)
     late = callback.dated and callback.at < facts.latest - LATE_AFTER
     if is_too_late(facts, callback):
         return Outcome(elapsed, facts, "too-late", late, [], [])

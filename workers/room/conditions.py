@@ -61,7 +61,7 @@ def by_identity(view: View) -> dict[str, list[Eviction]]:
 
 def _of_the_room(view: View) -> Iterator[Condition]:
     """What stays wrong when the room is closed."""
-    if view.failed is not None:
+    if view.facts.failed is not None:
         yield Condition(
             alert="room-failed",
             dedup_key=f"room-failed:{view.room_sid}",
@@ -69,16 +69,16 @@ def _of_the_room(view: View) -> Iterator[Condition]:
             severity="critical",
             times=1,
             summary=f"Room {_called(view)} has failed.",
-            since=view.failed,
+            since=view.facts.failed,
             concerned={},
         )
-    for recording_sid, at in view.recordings_failed.items():
+    for recording_sid, at in view.facts.recordings_failed.items():
         yield _recording_failed(view, recording_sid, at)
 
 
 def _while_open(view: View, bounds: Bounds) -> Iterator[Condition]:
     for identity, evicted in by_identity(view).items():
-        under_way = episode(evicted, view.carried.get(identity), view.now)
+        under_way = episode(evicted, view.facts.carried.get(identity), view.now)
         if under_way:
             yield _duplicate_identity(view, identity, under_way)
         if under_way and under_way.storm:
@@ -90,7 +90,7 @@ def _while_open(view: View, bounds: Bounds) -> Iterator[Condition]:
         yield _missed_callbacks(view)
     if is_nearly_full(view.present, bounds):
         yield _room_capacity(view, bounds)
-    if view.set_aside:
+    if view.facts.set_aside:
         yield _callback_set_aside(view)
     if view.stalled is not None:
         yield _inbox_stalled(view, view.stalled)
@@ -207,7 +207,7 @@ def _recording_failed(view: View, recording_sid: str, at: int) -> Condition:
 
 
 def _callback_set_aside(view: View) -> Condition:
-    times = view.set_aside
+    times = len(view.facts.set_aside)
     return Condition(
         alert="callback-set-aside",
         dedup_key=f"callback-set-aside:{view.room_sid}",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from workers.room.announcements import announcements
 from workers.room.callback import Callback
@@ -17,6 +17,9 @@ from workers.room.evictions import Eviction
 from workers.room.identities import IdentityView
 from workers.room.sequences import without
 from workers.room.view import SessionView, TrackKey, TrackView, View
+
+Key = TypeVar("Key", str, TrackKey)
+Started = TypeVar("Started", SessionView, TrackView)
 
 
 class Moment(int):
@@ -42,22 +45,23 @@ def diff(before: View, after: View, cause: Callback | None, at: int) -> list[Eve
             time alone.
         at: when what is between the two happened: its Timestamp, or the moment that was due.
     """
+    sessions, tracks = _by_start(after.sessions), _by_start(after.tracks)
     changes = [
         *_opened(before, after),
-        *_joined(before, after),
+        *_joined(before, sessions),
         *_arrived(before, after),
-        *_published(before, after),
-        *_switched(before, after),
+        *_published(before, tracks),
+        *_switched(before, tracks),
         *_announced(before, after, cause, at),
-        *_unpublished(before, after),
-        *_left(before, after),
+        *_unpublished(before, tracks),
+        *_left(before, sessions),
         *_evicted(before, after, at),
         *_contested(before, after, at),
         *_departed(before, after, at),
         *_missed(before, after, at),
         *_closed(before, after),
     ]
-    return located(changes, after)
+    return located(changes, after) if changes else changes
 
 
 def located(events: list[Event], view: View) -> list[Event]:
@@ -72,22 +76,22 @@ def _opened(before: View, after: View) -> Iterator[Event]:
         yield Event("room.opened", after.room_sid, after.room.start, data)
 
 
-def _joined(before: View, after: View) -> Iterator[Event]:
-    for sid, session in _by_start(after.sessions):
+def _joined(before: View, sessions: list[tuple[str, SessionView]]) -> Iterator[Event]:
+    for sid, session in sessions:
         if sid not in before.sessions:
             data = {"identity": session.identity, "inferred": session.inferred}
             yield Event("participant.joined", sid, session.start, data)
 
 
-def _published(before: View, after: View) -> Iterator[Event]:
-    for key, track in _tracks_by_start(after):
+def _published(before: View, tracks: list[tuple[TrackKey, TrackView]]) -> Iterator[Event]:
+    for key, track in tracks:
         if key not in before.tracks:
             data = {**_track_data(key, track), "name": track.name, "inferred": track.inferred}
             yield Event("track.published", key.track_sid, track.start, data)
 
 
-def _switched(before: View, after: View) -> Iterator[Event]:
-    for key, track in _tracks_by_start(after):
+def _switched(before: View, tracks: list[tuple[TrackKey, TrackView]]) -> Iterator[Event]:
+    for key, track in tracks:
         was = before.tracks.get(key)
         if not track.unpublished and track.enabled != (was is None or was.enabled):
             kind = "track.enabled" if track.enabled else "track.disabled"
@@ -100,16 +104,16 @@ def _announced(before: View, after: View, cause: Callback | None, at: int) -> It
             yield Event(one.kind, one.subject, at, one.data)
 
 
-def _unpublished(before: View, after: View) -> Iterator[Event]:
-    for key, track in _tracks_by_start(after):
+def _unpublished(before: View, tracks: list[tuple[TrackKey, TrackView]]) -> Iterator[Event]:
+    for key, track in tracks:
         was = before.tracks.get(key)
         if track.unpublished and not (was and was.unpublished):
             data = {**_track_data(key, track), "name": track.name, "cause": track.cause}
             yield Event("track.unpublished", key.track_sid, track.end, data)
 
 
-def _left(before: View, after: View) -> Iterator[Event]:
-    for sid, session in _by_start(after.sessions):
+def _left(before: View, sessions: list[tuple[str, SessionView]]) -> Iterator[Event]:
+    for sid, session in sessions:
         was = before.sessions.get(sid)
         if session.left and not (was and was.left):
             data = {
@@ -190,12 +194,11 @@ def _closed(before: View, after: View) -> Iterator[Event]:
         yield Event("room.closed", after.room_sid, after.room.end, data)
 
 
-def _by_start(sessions: dict[str, SessionView]) -> list[tuple[str, SessionView]]:
-    return sorted(sessions.items(), key=lambda one: (one[1].start, one[0]))
-
-
-def _tracks_by_start(view: View) -> list[tuple[TrackKey, TrackView]]:
-    return sorted(view.tracks.items(), key=lambda one: (one[1].start, one[0]))
+def _by_start(some: dict[Key, Started]) -> list[tuple[Key, Started]]:
+    # Most callbacks are about one session, and one of its tracks.
+    if len(some) < 2:
+        return list(some.items())
+    return sorted(some.items(), key=lambda one: (one[1].start, one[0]))
 
 
 def _closing(view: View) -> int:

@@ -69,6 +69,8 @@ def holes(ranges: tuple[Range, ...]) -> list[tuple[int, int, int]]:
 
 def missing(ranges: tuple[Range, ...], now: int, patience: int) -> Holes:
     """List the holes that have been open for as long as patience lasts."""
+    if len(ranges) < 2:
+        return ()
     return tuple(
         (least, most) for least, most, seen in holes(ranges) if now >= missed_at(seen, patience)
     )

@@ -7,7 +7,7 @@ compared, so it is not said again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from workers.room.bounds import Bounds
 from workers.room.callback import Callback
 from workers.room.evictions import Eviction, evictions
-from workers.room.facts import NOBODY_KNOWN, Carried, Facts, Said, Session, Track, person_of
+from workers.room.facts import NOBODY_KNOWN, NOTHING, Facts, Said, Session, Track, person_of
 from workers.room.identities import IdentityView, identity_view
 from workers.room.sequences import Holes, missing
 
@@ -86,21 +86,33 @@ class View:
     # Ranges of sequence numbers that were waited for in vain so far.
     missing: Holes = ()
     told: AbstractSet[str] = frozenset()
-    set_aside: int = _remark(0)
-    # Since when callbacks wait that nobody has taken yet.
-    stalled: int | None = _remark()
-    # When it was told.
-    failed: int | None = _remark()
-    recordings_failed: Mapping[str, int] = field(default_factory=dict, compare=False)
-    # How many people are there, in however many sessions.
-    present: int = _remark(0)
-    # Of evictions that were let go, by identity.
-    carried: Mapping[str, Carried] = field(default_factory=dict, compare=False)
     # The moment of arrival time that all this is believed at.
     now: int = _remark(0)
-    room_sid: str = _remark("")
-    room_name: str | None = _remark()
-    room_type: str | None = _remark()
+    # What it was concluded from; the rest of what can be said is taken from there when it is asked.
+    facts: Facts = field(default=NOTHING, compare=False, repr=False)
+
+    @property
+    def room_sid(self) -> str:
+        return self.facts.room_sid
+
+    @property
+    def room_name(self) -> str | None:
+        return _text(self.facts.name)
+
+    @property
+    def room_type(self) -> str | None:
+        return _text(self.facts.type)
+
+    @property
+    def present(self) -> int:
+        """How many people are there, in however many sessions."""
+        return 0 if self.facts.end is not None else self.facts.present
+
+    @property
+    def stalled(self) -> int | None:
+        """Since when callbacks wait that nobody has taken yet."""
+        stall = self.facts.stall
+        return stall.since if stall and self.now < stall.until else None
 
 
 class Scope(NamedTuple):
@@ -126,12 +138,7 @@ def scope_of(before: Facts, after: Facts, callback: Callback) -> Scope | None:
     old, new = before.sessions.get(sid), after.sessions[sid]
     track_sid = callback.text("track_sid")
     tracks = None if track_sid is None else frozenset((track_sid,))
-    times_moved = old is None or (old.start, old.ended, old.identity) != (
-        new.start,
-        new.ended,
-        new.identity,
-    )
-    identities = _identities(sid, old, new) if times_moved else frozenset()
+    identities = frozenset() if old and _same_stay(old, new) else _identities(sid, old, new)
     return Scope(frozenset((sid,)), tracks, identities)
 
 
@@ -156,32 +163,26 @@ def view(
         sessions: Iterable[tuple[str, Session]] = facts.sessions.items()
     else:
         sessions = [(sid, facts.sessions[sid]) for sid in scope.sessions if sid in facts.sessions]
-    tracks = {}
-    for sid, session in sessions:
-        for track_sid, track in _tracks(session, scope):
-            tracks[TrackKey(sid, track_sid)] = _track_view(facts, session, track)
+    tracks = {
+        TrackKey(sid, track_sid): _track_view(facts, session, track)
+        for sid, session in sessions
+        for track_sid, track in _tracks(session, scope)
+    }
+    people = _people(facts, scope)
     return View(
         room=_room_view(facts),
         sessions={sid: _session_view(facts, session) for sid, session in sessions},
         tracks=tracks,
-        evictions=_evictions(facts, bounds, scope),
+        evictions=_evictions(facts, bounds, people),
         identities={
             identity: identity_view(facts, identity, now, bounds)
-            for identity in _people(facts, scope)
+            for identity in people
             if not identity.startswith(NOBODY_KNOWN)
         },
         missing=() if facts.first is None else missing(facts.sequences, now, bounds.gap),
         told=facts.told.keys(),
-        set_aside=len(facts.set_aside),
-        stalled=facts.stall.since if facts.stall and now < facts.stall.until else None,
-        failed=facts.failed,
-        recordings_failed=facts.recordings_failed,
-        present=0 if facts.end is not None else facts.present,
-        carried=facts.carried,
         now=now,
-        room_sid=facts.room_sid,
-        room_name=_text(facts.name),
-        room_type=_text(facts.type),
+        facts=facts,
     )
 
 
@@ -254,9 +255,9 @@ def _tracks(session: Session, scope: Scope | None) -> Iterable[tuple[str, Track]
     return [(sid, session.tracks[sid]) for sid in scope.tracks if sid in session.tracks]
 
 
-def _evictions(facts: Facts, bounds: Bounds, scope: Scope | None) -> dict[str, Eviction]:
+def _evictions(facts: Facts, bounds: Bounds, people: Iterable[str]) -> dict[str, Eviction]:
     found: dict[str, Eviction] = {}
-    for identity in _people(facts, scope):
+    for identity in people:
         group = [(sid, facts.sessions[sid]) for sid in facts.people[identity]]
         found |= evictions(identity, group, facts.ended, bounds)
     return found
@@ -266,6 +267,15 @@ def _people(facts: Facts, scope: Scope | None) -> Iterable[str]:
     if scope is None:
         return facts.people
     return [identity for identity in scope.identities if identity in facts.people]
+
+
+def _same_stay(old: Session, new: Session) -> bool:
+    """Whether nothing is heard that says who it is, and from when to when."""
+    return (old.start, old.ended, _text(old.identity)) == (
+        new.start,
+        new.ended,
+        _text(new.identity),
+    )
 
 
 def _identities(sid: str, *sessions: Session | None) -> frozenset[str]:
