@@ -26,7 +26,7 @@ SECOND = 1_000_000
 
 def told(event: str, at: int, number: int, **said: str | int) -> Callback:
     """Make a callback that arrives when it happens."""
-    place = {"event": event, "room_sid": "RM1", "timestamp": at}
+    place: dict[str, str | int] = {"event": event, "room_sid": "RM1", "timestamp": at}
     return Callback(
         event=event,
         account_sid="AC1",
