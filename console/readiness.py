@@ -54,11 +54,17 @@ def check_broker(settings: Settings) -> None:
     url = settings.celery_broker_url
     if url == settings.redis_url:
         return
+    config = celery_config(settings)
     bounds = {"socket_connect_timeout": _BROKER_SECONDS, "socket_timeout": _BROKER_SECONDS}
-    options = {} if url.startswith("amqp") else bounds
+    options = {} if url.startswith("amqp") else config["broker_transport_options"] | bounds
     # What the options in the URL are wrong about is told as a ValueError or a TypeError.
     refusals: tuple[type[Exception], ...] = (KombuError, RedisError, ValueError, TypeError)
-    connection = Connection(url, connect_timeout=_BROKER_SECONDS, transport_options=options)
+    connection = Connection(
+        config["broker_url"],
+        connect_timeout=_BROKER_SECONDS,
+        transport_options=options,
+        ssl=config.get("broker_use_ssl", False),
+    )
     try:
         # Of the transport: the connection's own methods would try again after a while.
         transport = connection.transport

@@ -15,7 +15,7 @@ import msgspec
 from redis import Redis
 
 from console.snapshot import Snapshot, snapshot
-from schemas.connection import connect
+from schemas.connection import connect, keyspace_of
 from schemas.errors import (
     ExpiredError,
     StartError,
@@ -24,7 +24,7 @@ from schemas.errors import (
     UnknownVersionError,
     UnreadableRecordError,
 )
-from schemas.keys import Keyspace, shard_of
+from schemas.keys import shard_of
 from schemas.settings import Settings
 from workers import records
 from workers.bounds import bounds_of
@@ -70,10 +70,9 @@ class Rooms:
             redis: the data; by default what REDIS_URL names.
         """
         self._redis = redis or connect(settings, timeout=_REPLY_SECONDS)
-        self._keys = Keyspace(settings.prefix)
+        self._keys = keyspace_of(settings)
         self._shards = settings.shards
         self._bounds = bounds_of(settings)
-        self._checked = False
 
     def check(self) -> None:
         """Make sure that Redis answers, and that the shards are counted as they are kept.
@@ -89,7 +88,6 @@ class Rooms:
                 f"ROLLCALL_SHARDS: is {self._shards} here, but this Redis is kept with"
                 f" {stored.decode()}; set the same for all processes."
             )
-        self._checked = stored is not None
 
     def one(self, room_sid: str) -> Snapshot:
         """Take the snapshot of a room.
@@ -101,7 +99,7 @@ class Rooms:
             UnreadableRecordError: its record is damaged.
             RedisError: Redis did not answer.
         """
-        self._check_once()
+        self.check()
         shard = self._keys.shard(shard_of(room_sid, self._shards))
         record = records.decode(cast("bytes | None", self._redis.get(shard.room(room_sid))))
         if record.facts.expired:
@@ -125,7 +123,7 @@ class Rooms:
             UnavailableError: it took too long.
             RedisError: Redis did not answer.
         """
-        self._check_once()
+        self.check()
         deadline = time.monotonic() + _PAGE_SECONDS
         rooms: list[msgspec.Raw] = []
         unread: list[dict[str, str]] = []
@@ -153,10 +151,6 @@ class Rooms:
 
     def close(self) -> None:
         self._redis.close()
-
-    def _check_once(self) -> None:
-        if not self._checked:
-            self.check()
 
     def _open_room(self, stored: bytes | None, name: str | None) -> Snapshot | None:
         record = records.decode(stored)

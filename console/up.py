@@ -29,7 +29,6 @@ from console.tail import Tail
 from console.welcome import EMBEDDED, INVENTED, READY, STOPPED, STOPPING, welcome
 from ingest.port import claimed_port
 from schemas.connection import connect
-from schemas.keys import Keyspace
 from schemas.settings import Settings
 
 _READY_SECONDS = 30.0
@@ -86,7 +85,7 @@ def _run(settings: Settings, stop: threading.Event, stack: ExitStack, *, demo: b
 
     client = stack.enter_context(connect(settings, timeout=_REDIS_SECONDS))
     # Its place is taken before anything can happen.
-    tail = Tail(client, Keyspace(settings.prefix))
+    tail = Tail(client, settings)
     # Without a token it would refuse to start.
     asked_for = ("console",) if settings.api_tokens else ()
     # Stopped in the reverse order: the door closes first and the worker finishes what it has.

@@ -9,11 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from schemas.redis_urls import read_address
 from schemas.settings import Settings
 
-_REDIS_PORT = 6379
 # Enough that two Rollcalls of one machine never share a folder by chance.
 _HEX_DIGITS = 12
 
@@ -23,7 +22,11 @@ def spool_folder(settings: Settings) -> Path:
 
     User and password are left out: they change while the Redis stays the same.
     """
-    url = urlsplit(settings.redis_url)
-    database = int(url.path.strip("/") or 0)
-    place = json.dumps([url.hostname, url.port or _REDIS_PORT, database, settings.prefix])
-    return settings.spool_dir / hashlib.sha256(place.encode()).hexdigest()[:_HEX_DIGITS]
+    address = read_address(settings.redis_url)
+    host, port = address.hosts[0]
+    place: list[object] = [host, port, address.database, settings.prefix]
+    if address.kind != "single":
+        # In whatever order they are given.
+        place = [sorted(address.hosts), address.master, *place[2:]]
+    digest = hashlib.sha256(json.dumps(place).encode())
+    return settings.spool_dir / digest.hexdigest()[:_HEX_DIGITS]

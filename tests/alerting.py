@@ -57,9 +57,11 @@ def event(change: str = "raised", *, room: str = ROOM, at: int = NOON, **data: A
     )
 
 
-def publish(redis: Redis, one: CloudEvent, at: int = NOON) -> str:
+def publish(
+    redis: Redis, one: CloudEvent, at: int = NOON, *, stream: str = "rollcall:alerts"
+) -> str:
     """Publish an alert at a time; return its id."""
-    redis.xadd("rollcall:alerts", _fields(one), id=f"{at}-{one.extensions['roomalert']}")
+    redis.xadd(stream, _fields(one), id=f"{at}-{one.extensions['roomalert']}")
     return one.id
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from redis.crc import key_slot
 from strategies import ROOM
 
-from schemas.keys import Keyspace, shard_of
+from schemas.keys import Keyspace, shard_of, target_of
 
 
 @pytest.mark.parametrize(
@@ -36,8 +36,10 @@ def test_every_room_has_a_shard(room_sid: str, shards: int) -> None:
 
 
 @given(st.integers(0, 1023), st.from_regex(r"[A-Za-z0-9_.:-]{1,64}", fullmatch=True), st.text())
-def test_all_keys_of_a_shard_are_in_one_slot(number: int, prefix: str, room_sid: str) -> None:
-    keys = Keyspace(prefix).shard(number)
+def test_all_keys_of_a_shard_are_in_one_slot_of_a_cluster(
+    number: int, prefix: str, room_sid: str
+) -> None:
+    keys = Keyspace(prefix, clustered=True).shard(number)
     slots = {key_slot(key.encode()) for key in (*astuple(keys), keys.room(room_sid))}
     assert slots == {key_slot(str(number).encode())}
 
@@ -65,4 +67,40 @@ def test_the_streams_of_the_contract_have_the_names_of_the_contract() -> None:
         "rollcall:alerts",
         "rollcall:dead",
     )
+    keys = keyspace.shard(3)
+    assert (keys.events, keys.alerts, keys.dead) == (
+        keyspace.events,
+        keyspace.alerts,
+        keyspace.dead,
+    )
     assert Keyspace("other").shard(3).inbox == "other:{3}:inbox"
+
+
+def test_in_a_cluster_each_shard_has_streams_of_its_own() -> None:
+    keyspace = Keyspace("rollcall", clustered=True)
+    keys = keyspace.shard(3)
+    assert (keys.events, keys.alerts, keys.dead) == (
+        "rollcall:{3}:events",
+        "rollcall:{3}:alerts",
+        "rollcall:{3}:dead",
+    )
+    assert keyspace.streams(2) == [
+        "rollcall:{0}:events",
+        "rollcall:{1}:events",
+        "rollcall:{0}:alerts",
+        "rollcall:{1}:alerts",
+    ]
+    assert Keyspace("rollcall").streams(8) == ["rollcall:events", "rollcall:alerts"]
+
+
+def test_a_target_has_a_name_for_each_stream_that_it_reads() -> None:
+    keyspace = Keyspace("rollcall", clustered=True)
+    lanes = keyspace.lanes("slack-01", 2)
+    assert {lane: keyspace.alerts_of(lane) for lane in lanes} == {
+        "slack-01@0": "rollcall:{0}:alerts",
+        "slack-01@1": "rollcall:{1}:alerts",
+    }
+    assert {target_of(lane) for lane in lanes} == {"slack-01"}
+    alone = Keyspace("rollcall")
+    assert alone.lanes("slack-01", 2) == ["slack-01"]
+    assert alone.alerts_of("slack-01") == "rollcall:alerts"
