@@ -1,5 +1,8 @@
 """The losses: Redis is asked who it is, and another one is told again what the last was told.
 
+It is asked whether it still counts the shards as this process does, too: whoever changes the count
+relies on every door to notice (decision 0019).
+
 A server that was started anew, or a replica that was made the master, may lack the last that its
 predecessor answered for. What it lacks is said aloud, as far as this process can know it, and what
 this process deposited of late is deposited again: what was not lost changes nothing. Knows no
@@ -43,12 +46,14 @@ class Losses:
 
         Raises:
             UnavailableError: Redis broke off; all of it comes again with the next look.
+            StartError: the shards are counted otherwise by now.
         """
         if time.monotonic() < self._ask_at:
             return 0
+        self._inbox.check()
         servers = self._inbox.servers()
-        lost = self._make_good() if self._servers and servers != self._servers else 0
-        self._servers = servers
+        lost = self._make_good() if self._servers and servers - self._servers else 0
+        self._servers |= servers
         self._ask_at = time.monotonic() + _ASK_SECONDS
         return lost
 
