@@ -13,7 +13,7 @@ import structlog
 from celery import Celery
 
 from schemas.settings import Settings
-from schemas.wakeups import DRAIN, EXPIRES_SECONDS, celery_config
+from schemas.wakeups import DRAIN, WakeUps, celery_config
 
 # Long enough for the wake-ups of a healthy broker. Whatever is left then, the sweep finds.
 _STOP_SECONDS = 2.0
@@ -32,8 +32,9 @@ class Bell(Protocol):
 class Doorbell:
     """Wakes the workers of a set of shards: many rings for one shard become one message."""
 
-    def __init__(self, celery: Celery) -> None:
+    def __init__(self, celery: Celery, wake_ups: WakeUps) -> None:
         self._celery = celery
+        self._wake_ups = wake_ups
         self._rung: set[int] = set()
         self._changed = threading.Condition()
         self._stopping = False
@@ -70,7 +71,9 @@ class Doorbell:
     def _serve(self) -> None:
         while shards := self._next():
             for shard in sorted(shards):
-                self._send(shard)
+                if not self._wake_ups.send(DRAIN, shard):
+                    # The others would go the same way. The sweep finds them within a second or two.
+                    break
 
     def _next(self) -> set[int]:
         """Wait for rings. Empty when stopped and nothing is left to send."""
@@ -79,20 +82,9 @@ class Doorbell:
             shards, self._rung = self._rung, set()
             return shards
 
-    def _send(self, shard: int) -> None:
-        try:
-            self._celery.send_task(
-                DRAIN, args=[shard], expires=EXPIRES_SECONDS, retry=False, ignore_result=True
-            )
-        except Exception as error:  # noqa: BLE001  # each transport raises errors of its own
-            # Dropped: the sweep finds the shard within a second or two. Of the error only its
-            # class is told, since its text may quote the broker's URL with the password.
-            cause = error.__cause__ or error
-            _log.warning("wake_up_failed", shard=shard, reason=type(cause).__name__)
-
 
 def open_doorbell(settings: Settings) -> Doorbell:
     """Make the doorbell that the settings name. Nothing is sent yet."""
     celery = Celery("rollcall", set_as_current=False)
     celery.conf.update(celery_config(settings))
-    return Doorbell(celery)
+    return Doorbell(celery, WakeUps(celery, settings))

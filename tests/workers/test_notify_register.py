@@ -23,7 +23,7 @@ from schemas.alert_targets import read_targets
 from schemas.connection import connect
 from schemas.errors import BadSettingError
 from schemas.settings import Settings
-from schemas.wakeups import NOTIFY, celery_config
+from schemas.wakeups import NOTIFY, WakeUps, celery_config
 from workers.notify.register import register
 
 SECRET = "whsec_" + b64encode(bytes(32)).decode()
@@ -44,7 +44,8 @@ def aimed(settings: Settings, sink: Sink) -> Settings:
 def made(settings: Settings, redis: Redis) -> tuple[Celery, Callable[[], None]]:
     app = Celery("rollcall", set_as_current=False)
     app.conf.update(celery_config(settings))
-    return app, register(app, settings, redis)
+    wake_ups = WakeUps(app, settings)
+    return app, register(app, settings, redis, lambda target: wake_ups.send(NOTIFY, target))
 
 
 def messages(redis: Redis) -> list[dict[str, Any]]:

@@ -10,14 +10,13 @@ from collections.abc import Callable
 
 import structlog
 from celery import Celery
-from kombu.exceptions import OperationalError
 from redis import Redis, RedisError
 
 from schemas.alert_targets import AlertTarget
+from schemas.connection import keyspace_of, reconnect
 from schemas.errors import RollcallError
-from schemas.keys import Keyspace
 from schemas.settings import Settings
-from schemas.wakeups import EXPIRES_SECONDS, NOTIFY
+from schemas.wakeups import NOTIFY
 from workers.notify.alertmanager import AlertmanagerChannel
 from workers.notify.delivery import Delivery
 from workers.notify.outbox import LEASE_MS, Outbox
@@ -40,8 +39,16 @@ _CHANNELS: dict[str, Callable[[AlertTarget], Channel]] = {
 }
 
 
-def register(app: Celery, settings: Settings, redis: Redis) -> Callable[[], None]:
+def register(
+    app: Celery, settings: Settings, redis: Redis, wake: Callable[[str], bool]
+) -> Callable[[], None]:
     """Give the app the task that delivers.
+
+    Args:
+        app: which.
+        settings: name the targets.
+        redis: the data.
+        wake: sends the task for a target; false where it could not.
 
     Returns:
         what the sweep calls each second. It may be called after a commit that holds alerts, too.
@@ -50,8 +57,13 @@ def register(app: Celery, settings: Settings, redis: Redis) -> Callable[[], None
     Raises:
         BadSettingError: Apprise does not understand a target.
     """
-    channels = {one.name: _CHANNELS[one.kind](one) for one in settings.alert_targets}
-    delivery = Delivery(Outbox(redis, Keyspace(settings.prefix)), channels)
+    keyspace = keyspace_of(settings)
+    channels = {
+        lane: _CHANNELS[one.kind](one)
+        for one in settings.alert_targets
+        for lane in keyspace.lanes(one.name, settings.shards)
+    }
+    delivery = Delivery(Outbox(redis, keyspace), channels)
 
     # Not shared: Celery would give it to every other app of the process as well.
     @app.task(name=NOTIFY, shared=False, soft_time_limit=_SOFT_SECONDS, time_limit=_HARD_SECONDS)
@@ -66,18 +78,14 @@ def register(app: Celery, settings: Settings, redis: Redis) -> Callable[[], None
             # Nothing is lost: what was not stored is sent again.
             reason = getattr(error, "reason", "redis")
             log.warning("delivery_interrupted", target=target, reason=reason, error=str(error))
+            reconnect(redis)
 
     def sweep_targets() -> None:
         if not channels:
             return
         for target in delivery.due_targets():
-            try:
-                app.send_task(NOTIFY, args=[target], expires=EXPIRES_SECONDS, retry=False)
-            except OperationalError as error:
-                # Dropped: the next sweep finds the target again.
-                reason = type(error.__cause__).__name__
-                log.warning("wake_up_failed", target=target, reason=reason)
-                # Each try may take seconds, and shards wait for the sweep.
+            if not wake(target):
+                # The next sweep finds it again. Each try may take seconds, and shards wait.
                 break
 
     return sweep_targets
