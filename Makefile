@@ -13,9 +13,11 @@ PYTEST ?=
 # Of `make fuzz`: plays the same requests again; and shows one of them, by its number.
 SEED   ?=
 ONLY   ?=
+# Of `make bench`: LONG=1 measures for an hour, with 200,000 in backlog and 100,000 live rooms.
+LONG   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-long door-differential outage fuzz bench-heart semantics check format lock clean
+.PHONY: help run demo test test-long door-differential outage fuzz faults bench-heart bench bench-smoke semantics check format lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -42,8 +44,17 @@ door-differential: $(STAMP)  ## verdicts on 60,000 signatures beside those of Tw
 fuzz: $(STAMP)  ## 200,000 hostile requests at the door; SEED=... plays the same again
 	@PYTHONPATH=.:tests $(BIN)/python tests/fuzz_door.py $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
 
+faults: $(STAMP)  ## break everything on purpose and check every callback; SEED=... ONLY="Redis"
+	@PYTHONPATH=.:tests $(BIN)/python -m faults $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only "$(ONLY)")
+
 bench-heart: $(STAMP)  ## what a callback costs the heart, by the size and age of the room
 	@PYTHONPATH=. $(BIN)/python benchmarks/heart.py
+
+bench: $(STAMP)  ## Rollcall beside a plain receiver and its ceilings, into docs/performance.md
+	@$(BIN)/python -m benchmarks $(if $(LONG),--long) --write docs/performance.md
+
+bench-smoke: $(STAMP)  ## the same in seconds, only to see that it runs and counts right
+	@$(BIN)/python -m benchmarks --smoke
 
 semantics: $(STAMP)  ## write docs/semantics.md anew from what the heart does
 	@PYTHONPATH=.:tests $(BIN)/python tests/semantics.py

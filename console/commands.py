@@ -12,6 +12,7 @@ from contextlib import suppress
 
 import click
 
+from console.audit.commands import audit
 from schemas.errors import BadSettingError, RollcallError
 from schemas.settings import Settings
 
@@ -78,6 +79,29 @@ def events(*, from_beginning: bool) -> None:
         # A look is broken off at once.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         follow(settings, from_beginning=from_beginning)
+
+
+@rollcall.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON document, for machines.")
+def doctor(*, as_json: bool) -> None:
+    """Say what would lose data or keep Rollcall from working; ends with 1 where that is so now."""
+    settings = Settings.from_environment()
+    from console.doctor.report import examine  # noqa: PLC0415  # see the first lines
+
+    sys.exit(0 if examine(settings, as_json=as_json) else 1)
+
+
+@rollcall.command()
+@click.argument("shards", type=click.IntRange(1, 1024))
+def reshard(*, shards: int) -> None:
+    """Spread the rooms over another number of shards, while nothing else runs."""
+    settings = Settings.from_environment()
+    from console.reshard import reshard as spread  # noqa: PLC0415  # see the first lines
+
+    spread(settings, shards)
+
+
+rollcall.add_command(audit)
 
 
 def run() -> None:

@@ -18,7 +18,7 @@ from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 from ingest.recent import RecentDeposits
 from ingest.spool_rows import Spooled
 from schemas.callbacks import room_of
-from schemas.connection import claim_shards, connect
+from schemas.connection import claim_shards, connect, keyspace_of, reconnect, servers
 from schemas.errors import (
     InboxFullError,
     IndigestibleError,
@@ -227,7 +227,7 @@ class Inbox:
 
         What answers on an old one may be a master no longer, and would say so for ever.
         """
-        self._redis.connection_pool.disconnect(inuse_connections=False)
+        reconnect(self._redis)
 
     def _call(self, shard: int, params: bytes, token: str) -> tuple[list[str], list[Any]]:
         keys = self._keys[shard]
@@ -256,19 +256,25 @@ class Inbox:
             self._replicated(pipeline)
 
     def servers(self) -> frozenset[str]:
-        """Tell which runs of which servers answer: another means a restart or a failover.
+        """Tell which runs of which servers answer: a new one means a restart or a failover.
 
         Raises:
-            UnavailableError: Redis did not answer; its cause says why.
+            UnavailableError: none answers; the cause says why.
         """
-        try:
-            return frozenset([self._redis.info("server")["run_id"]])
-        except NoPermissionError:
-            # Where Redis does not tell us, it cannot be told.
-            return frozenset()
-        except RedisError as error:
+        runs: set[str] = set()
+        failed: RedisError | None = None
+        for server in servers(self._redis):
+            try:
+                runs.add(server.info("server")["run_id"])
+            except NoPermissionError:
+                # Where Redis does not tell us, it cannot be told.
+                return frozenset()
+            except RedisError as error:
+                failed = error
+        if failed and not runs:
             self._reconnect()
-            raise UnavailableError from error
+            raise UnavailableError from failed
+        return frozenset(runs)
 
     def newest(self) -> list[bytes]:
         """Tell the id of the newest entry that each shard's inbox ever had, as far as it knows.
@@ -333,7 +339,7 @@ def open_inbox(settings: Settings) -> Inbox:
     seconds = settings.deposit_timeout_ms / 1000
     return Inbox(
         connect(settings, timeout=seconds),
-        Keyspace(settings.prefix),
+        keyspace_of(settings),
         settings.shards,
         Limits(settings.inbox_maxlen, seconds, settings.wait_replicas),
     )

@@ -104,7 +104,9 @@ def _signatures(texts: Sequence[str], tokens: Sequence[str]) -> list[bytes]:
     return []
 
 
-def _forms(url: str) -> set[str]:
+# A POST is nearly always to the one URL that was registered.
+@lru_cache(maxsize=16)
+def _forms(url: str) -> frozenset[str]:
     """The URL as it is, with its port and without; and each with its query written anew.
 
     Twilio signs either: "sig generation on back end is inconsistent", says the validator. It takes
@@ -113,12 +115,12 @@ def _forms(url: str) -> set[str]:
     """
     forms = {url}
     if _NOT_IN_A_URL.search(url):
-        return forms
+        return frozenset(forms)
     # A host or port that cannot be read. The URL itself can still be judged.
     with suppress(ValueError):
         parts = urlparse(url)
         forms |= {_with_port(parts), _without_port(parts)}
-    return forms | {_written_anew(form) for form in forms}
+    return frozenset(forms | {_written_anew(form) for form in forms})
 
 
 def _with_port(parts: ParseResult) -> str:

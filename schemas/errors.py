@@ -31,6 +31,12 @@ class StartError(RollcallError):
     reason = "cannot-start"
 
 
+class ReshardError(RollcallError):
+    """The rooms cannot be spread over another number of shards now."""
+
+    reason = "cannot-reshard"
+
+
 class ChildEndedError(RollcallError):
     """A process that `rollcall up` has started ended by itself."""
 

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import mmap
 import os
 import select
+import sys
 import tempfile
 import threading
 import time
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 import structlog
+from structlog.processors import ExceptionRenderer
 from structlog.typing import EventDict, Processor
+
+from schemas import discretion
 
 # A reader that is slow holds everybody up alike, and rightly so; but a stopped process may hold the
 # lock for as long as it likes. After this, torn lines are the lesser evil: readers pass over one,
@@ -40,6 +44,8 @@ class Lines:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._lock_file = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the process
+        # Whether somebody began to write and has not come to the end; forked processes share it.
+        self._begun = mmap.mmap(-1, 1)
         self._between_threads = threading.Lock()
         self._patience = _PATIENCE_SECONDS
         os.register_at_fork(after_in_child=self._forget_threads)
@@ -55,14 +61,14 @@ class Lines:
             rest = memoryview(lines)
             try:
                 locked = self._lock()
+                if self._begun[0]:
+                    # Whoever that was, was killed or broken off, perhaps within a line, which would
+                    # swallow the next one. At the worst, this line is empty.
+                    self._write_some(memoryview(b"\n"))
+                self._begun[0] = True
                 while rest:
                     rest = rest[self._write_some(rest) :]
-            except BaseException:
-                # Broken off by a time limit, say: whoever writes next begins a line of its own.
-                if 0 < len(rest) < len(lines):
-                    with suppress(OSError):
-                        self._write_some(memoryview(b"\n"))
-                raise
+                self._begun[0] = False
             finally:
                 if locked:
                     fcntl.lockf(self._lock_file, fcntl.LOCK_UN)
@@ -117,24 +123,28 @@ def _iso_seconds(seconds: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
-def configure_logs(lines: Lines, process: str) -> None:
+def configure_logs(lines: Lines, process: str, *, hide_names: bool = False) -> None:
     """Send every log record of this process, ours and the libraries', through `lines`.
 
     Args:
         lines: where to.
         process: web, worker or beat.
+        hide_names: leave out what may quote an identity or a name: the messages of exceptions,
+            what libraries have put into theirs, and what others answered.
     """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.PositionalArgumentsFormatter(),
-        structlog.processors.format_exc_info,
+        *([discretion.without_details] if hide_names else ()),
+        ExceptionRenderer(discretion.frames_alone) if hide_names else ExceptionRenderer(),
         _stamp(process),
     ]
+    unfilled = [discretion.unfilled] if hide_names else []
     handler = _LinesHandler(lines)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, _name_foreign],
+            foreign_pre_chain=[*shared, *unfilled, _name_foreign],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _render],
         )
     )
@@ -147,6 +157,22 @@ def configure_logs(lines: Lines, process: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def hear_everything() -> None:
+    """Log what Python itself would print: warnings, and what ends a process or a thread."""
+    logging.captureWarnings(capture=True)
+    log = structlog.get_logger()
+
+    def ended(*what: Any) -> None:
+        log.critical("process_failed", exc_info=what)
+
+    def thread_ended(what: threading.ExceptHookArgs) -> None:
+        if what.exc_type is not SystemExit:
+            told = (what.exc_type, what.exc_value, what.exc_traceback)
+            log.critical("thread_failed", thread=what.thread and what.thread.name, exc_info=told)
+
+    sys.excepthook, threading.excepthook = ended, thread_ended
 
 
 class _LinesHandler(logging.Handler):

@@ -10,21 +10,21 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from environs import Env
 from environs.exceptions import EnvError
 from marshmallow import validate
 from platformdirs import user_state_path
-from redis import ConnectionPool, RedisError
 
 from schemas.alert_targets import AlertTarget, read_targets
+from schemas.audit import HASHED, PLAIN
 from schemas.errors import BadSettingError
+from schemas.redis_urls import check_broker_url, read_address, urlsplit_of
 
 INBOX_MAXLEN = 100_000
+# Of hex digits, 128 bits: whoever guesses the key can try every name.
+_IDENTITY_KEY_CHARACTERS = 32
 ACCOUNT_SID = re.compile(r"AC[0-9a-fA-F]{32}")
-
-_REDIS = frozenset({"redis", "rediss"})
 
 
 def account_of(sid: str) -> str:
@@ -94,6 +94,11 @@ class Settings:
     console_port: int = 8090
     # Their URLs may hold secrets.
     alert_targets: tuple[AlertTarget, ...] = field(default=(), repr=False)
+    # Ed25519, as `SigningKey` reads it; empty: closing records of the audit are not signed.
+    audit_key: str = field(default="", repr=False)
+    # `plain` or `hashed`: how identities and names are written in the worker log.
+    audit_identity: str = PLAIN
+    audit_identity_key: str = field(default="", repr=False)
 
     def tokens_for(self, account_sids: Iterable[str]) -> tuple[str, ...]:
         """The tokens that may judge what claims to be of these accounts.
@@ -174,6 +179,9 @@ class Settings:
             api_tokens=_api_tokens(env),
             console_port=_integer(env, "ROLLCALL_CONSOLE_PORT", 8090, 1, 65_535),
             alert_targets=read_targets(env.str("ROLLCALL_ALERT_TARGETS", default="")),
+            audit_key=_audit_key(env),
+            audit_identity=_audit_identity(env),
+            audit_identity_key=_audit_identity_key(env),
         )
 
 
@@ -242,7 +250,7 @@ def _public_url(env: Env) -> str | None:
     url = env.str("PUBLIC_URL", default="").strip().rstrip("/")
     if not url:
         return None
-    parts = _parts("PUBLIC_URL", url)
+    parts = urlsplit_of("PUBLIC_URL", url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or re.search(r"[?#\s]", url):
         raise BadSettingError(
             "PUBLIC_URL: must be a scheme, host and path prefix like https://example.com."
@@ -269,6 +277,42 @@ def _prefix(env: Env) -> str:
     return prefix
 
 
+def _audit_key(env: Env) -> str:
+    key = env.str("ROLLCALL_AUDIT_KEY", default="").strip()
+    if key:
+        # Only who signs needs the library, which takes a while to load.
+        from schemas.audit_keys import SigningKey  # noqa: PLC0415
+
+        try:
+            SigningKey(key)
+        except ValueError:
+            raise BadSettingError(
+                "ROLLCALL_AUDIT_KEY: must be an Ed25519 key: its 32-byte seed in base64, or PEM"
+                " without a password. `rollcall audit keygen` makes one."
+            ) from None
+    return key
+
+
+def _audit_identity(env: Env) -> str:
+    identity = env.str("ROLLCALL_AUDIT_IDENTITY", default="").strip() or PLAIN
+    if identity not in {PLAIN, HASHED}:
+        raise BadSettingError(
+            f"ROLLCALL_AUDIT_IDENTITY: must be {PLAIN} or {HASHED}, not {identity!r}."
+        )
+    return identity
+
+
+def _audit_identity_key(env: Env) -> str:
+    key = env.str("ROLLCALL_AUDIT_IDENTITY_KEY", default="").strip()
+    if _audit_identity(env) == HASHED and len(key) < _IDENTITY_KEY_CHARACTERS:
+        raise BadSettingError(
+            "ROLLCALL_AUDIT_IDENTITY_KEY: must be a random text of"
+            f" {_IDENTITY_KEY_CHARACTERS} characters or more, since ROLLCALL_AUDIT_IDENTITY is"
+            f" {HASHED}. `rollcall audit keygen` makes one."
+        )
+    return key
+
+
 def _redis_url(env: Env, fallback: str | None) -> str:
     url = env.str("REDIS_URL", default="") or fallback
     if not url:
@@ -276,50 +320,11 @@ def _redis_url(env: Env, fallback: str | None) -> str:
             "REDIS_URL: is not set; set it like redis://127.0.0.1:6379/0,"
             " or let `rollcall up` start an embedded Redis."
         )
-    parts = _parts("REDIS_URL", url)
-    if parts.scheme not in _REDIS:
-        raise BadSettingError("REDIS_URL: must begin with redis:// or rediss://.")
-    foreign = [name for name in parse_qs(parts.query) if not name.startswith("ssl_")]
-    if foreign:
-        # The client would let them win over ours, and with them the bounds on every wait.
-        raise BadSettingError(f"REDIS_URL: takes no options but ssl_...; not {foreign[0]!r}.")
-    try:
-        # The client reads the URL as it will when it connects; nothing is connected here.
-        ConnectionPool.from_url(url).make_connection()
-    except (ValueError, TypeError, RedisError):
-        raise BadSettingError(
-            "REDIS_URL: has options that the Redis client does not take."
-        ) from None
-    _check_database("REDIS_URL", parts)
+    read_address(url)
     return url
 
 
 def _broker_url(env: Env, redis_url: str) -> str:
-    url = env.str("CELERY_BROKER_URL", default="") or redis_url
-    parts = _parts("CELERY_BROKER_URL", url)
-    if parts.scheme not in _REDIS | {"amqp", "amqps"}:
-        raise BadSettingError("CELERY_BROKER_URL: must begin with redis://, rediss:// or amqp://.")
-    if parts.scheme in _REDIS:
-        _check_database("CELERY_BROKER_URL", parts)
-    return url
-
-
-def _parts(name: str, url: str) -> SplitResult:
-    """Take a URL apart, and make sure of its port, which the library reads only when asked."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        # The library's own message would show what stands where the port should: of a password
-        # with a slash in it, that is the password.
-        raise BadSettingError(
-            f"{name}: its host or port cannot be read; a password's special characters must be"
-            " percent-encoded."
-        ) from None
-    return parts
-
-
-def _check_database(name: str, parts: SplitResult) -> None:
-    # redis-py would take anything else for database 0, and kombu would not start.
-    if not re.fullmatch(r"/?\d*", parts.path, re.ASCII):
-        raise BadSettingError(f"{name}: must end in a database's number, like redis://127.0.0.1/0.")
+    own = env.str("CELERY_BROKER_URL", default="")
+    check_broker_url(own or redis_url, inherited=not own)
+    return own or redis_url

@@ -25,5 +25,10 @@ class AuditOutput:
         self._read_to = self._file.tell()
         return [json.loads(line) for line in lines]
 
+    def text(self) -> bytes:
+        """Read everything that was ever written, as it is."""
+        self._file.seek(0)
+        return self._file.read()
+
     def close(self) -> None:
         self._file.close()

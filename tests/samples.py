@@ -13,7 +13,9 @@ from schemas.callbacks import parse_timestamp, room_of
 from schemas.inbox import encode_params
 from schemas.keys import shard_of
 from workers.arrivals import read_entries
-from workers.digest import Circumstances, Digester
+from workers.digest import Digester
+from workers.scribe import Scribe
+from workers.steps import Circumstances
 
 # Nobody recorded these: when callbacks reached the inbox, by which wake-up, and the worker.
 _ON_ITS_WAY = 100_000
@@ -33,7 +35,7 @@ def audit_records(callbacks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         context = {"task_id": _TASK, "worker": _WORKER}
         fields = {b"params": encode_params(params), b"token": token.encode()}
         entry = (b"%d-0" % ((at + _ON_ITS_WAY) // 1000), fields)
-        around = Circumstances(shard, context, BOUNDS, lambda at=at: at + _DIGESTED)
+        around = Circumstances(shard, context, BOUNDS, lambda at=at: at + _DIGESTED, Scribe(BOUNDS))
         digester = Digester(stored or {room_sid: None}, around)
         batch, _ = digester.digest(read_entries(shard, [entry]), until=math.inf)
         stored = {sid: one.record for sid, one in batch.rooms.items()}

@@ -6,25 +6,36 @@ The tasks are wake-ups and carry a shard's number at most; what they do is in `d
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
 from celery import Celery, Task
-from celery.signals import worker_init, worker_ready, worker_shutting_down
-from kombu.exceptions import OperationalError
+from celery.signals import (
+    worker_init,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
 from redis import Redis, RedisError
 
+from schemas.audit import STARTED
+from schemas.connection import keyspace_of
 from schemas.errors import RollcallError
-from schemas.keys import Keyspace
 from schemas.logs import Lines
 from schemas.settings import Settings
-from schemas.wakeups import DRAIN, EXPIRES_SECONDS, SWEEP, SWEEP_SECONDS, celery_config
+from schemas.wakeups import DRAIN, NOTIFY, SWEEP, SWEEP_SECONDS, WakeUps, celery_config
 from workers.bounds import bounds_of
 from workers.drain import Drain
 from workers.notify.register import register
+from workers.scribe import Scribe
 from workers.store import Store
 from workers.sweep import Sweeper, sweep
+from workers.terms import scribe_of
 
 log = structlog.get_logger()
 
@@ -37,31 +48,22 @@ def create_app(settings: Settings, redis: Redis, audit: Lines) -> Celery:
         redis: the data; connections are made when first used, so the app may fork before.
         audit: where the audit records go.
     """
-    keyspace = Keyspace(settings.prefix)
+    keyspace = keyspace_of(settings)
     store = Store(redis, keyspace, shards=settings.shards, maxlen=settings.events_maxlen)
-    drain = Drain(store, bounds_of(settings), audit)
+    scribe = scribe_of(settings)
+    drain = Drain(store, bounds_of(settings), audit, scribe=scribe)
     app = Celery("rollcall", set_as_current=False)
     app.conf.update(celery_config(settings))
     app.conf.update(
-        # Beat keeps nothing between runs, so it needs no file to keep it in.
-        beat_scheduler="celery.beat:Scheduler",
-        beat_schedule={
-            "sweep": {
-                "task": SWEEP,
-                "schedule": SWEEP_SECONDS,
-                "options": {"expires": EXPIRES_SECONDS},
-            }
-        },
+        beat_scheduler="workers.sweep:SweepingBeat",
+        beat_schedule={"sweep": {"task": SWEEP, "schedule": SWEEP_SECONDS}},
     )
+    wake_ups = WakeUps(app, settings)
 
-    sweep_targets = register(app, settings, redis)
+    def wake(shard: int) -> bool:
+        return wake_ups.send(DRAIN, shard)
 
-    def wake(shard: int) -> None:
-        try:
-            app.send_task(DRAIN, args=[shard], expires=EXPIRES_SECONDS, retry=False)
-        except OperationalError as error:
-            # Dropped: the next sweep finds the shard again. The text may quote the broker's URL.
-            log.warning("wake_up_failed", shard=shard, reason=type(error.__cause__).__name__)
+    sweep_targets = register(app, settings, redis, lambda target: wake_ups.send(NOTIFY, target))
 
     def drain_here(shard: int, task_id: str | None = None) -> None:
         context = {"task_id": task_id, "worker": f"{socket.gethostname()}:{os.getpid()}"}
@@ -75,6 +77,7 @@ def create_app(settings: Settings, redis: Redis, audit: Lines) -> Celery:
             # the sweep wakes the shard again.
             reason = getattr(error, "reason", "redis")
             log.warning("drain_interrupted", shard=shard, reason=reason, error=str(error))
+            store.reconnect()
             return
         if drained.handed_on:
             wake(shard)
@@ -82,7 +85,8 @@ def create_app(settings: Settings, redis: Redis, audit: Lines) -> Celery:
     # Shared, a task would be given to every other app of the process as well.
     @app.task(name=DRAIN, bind=True, shared=False)
     def drain_shard(task: Task[Any, Any], shard: int) -> None:
-        drain_here(shard, task.request.id)
+        with _undisturbed():
+            drain_here(shard, task.request.id)
 
     @app.task(name=SWEEP, shared=False)
     def sweep_shards() -> None:
@@ -92,8 +96,18 @@ def create_app(settings: Settings, redis: Redis, audit: Lines) -> Celery:
         except RedisError as error:
             log.warning("sweep_failing", error=type(error).__name__)
 
+    _say_terms(app, scribe)
     _sweep_beside(app, Sweeper(store, wake, drain_here, sweep_targets))
     return app
+
+
+def _say_terms(app: Celery, scribe: Scribe) -> None:
+    """Have a worker say at its start what it concludes with; beat concludes nothing."""
+
+    @worker_init.connect(weak=False)
+    def say(sender: Any, **_: Any) -> None:
+        if sender.app is app:
+            log.info(STARTED, **scribe.started())
 
 
 def _sweep_beside(app: Celery, sweeper: Sweeper) -> None:
@@ -111,5 +125,28 @@ def _sweep_beside(app: Celery, sweeper: Sweeper) -> None:
             sweeper.start()
 
     @worker_shutting_down.connect(weak=False)
-    def stop(**_: Any) -> None:
-        sweeper.stop()
+    def leave(**_: Any) -> None:
+        # From inside a signal handler, so nothing may be waited for here.
+        sweeper.leave()
+
+    @worker_shutdown.connect(weak=False)
+    def end(**_: Any) -> None:
+        sweeper.end()
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put a SIGTERM off until the block is done.
+
+    Heroku and foreman send it to the children as well as to the main process
+    (https://devcenter.heroku.com/articles/dynos#shutdown), and Celery's end on the spot. One that
+    holds a shard would leave it to nobody until the lease has run out.
+    """
+    asked = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        if asked.is_set():
+            signal.raise_signal(signal.SIGTERM)

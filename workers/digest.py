@@ -8,57 +8,27 @@ from __future__ import annotations
 
 import math
 import time
-from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from itertools import islice
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
 
 import structlog
 
-from schemas.audit import RECORDS, TIMER, seal
-from schemas.callbacks import parse_sid
 from schemas.errors import IndigestibleError, UnreadableRecordError
-from schemas.events import CloudEvent
-from schemas.logs import iso_milliseconds
-from workers import records
+from workers import dead, records, steps
 from workers.arrivals import Arrival, Fault, pseudo_room
-from workers.publish import publish_alert, publish_event
 from workers.records import Record
-from workers.room.bounds import Bounds
 from workers.room.conclude import Outcome, conclude, set_aside
-from workers.room.patience import Elapsed, elapse, next_due
+from workers.room.patience import elapse, next_due
 from workers.room.stall import stalled
+from workers.steps import Circumstances, Step
 from workers.store import NOTHING_TAKEN, Batch, Stored
 
 # What a batch gives out at the most, in bytes; a larger one would block Redis.
 _BATCH_BYTES = 1 << 20
 # A room whose record is damaged waits for a person.
 _LATER_MS = 3_600_000
-# The door writes two fields; what else may lie in an inbox is kept as far as is sensible.
-_STRANGE_FIELDS = 32
 
 log = structlog.get_logger()
-
-
-class Circumstances(NamedTuple):
-    """What holds for all callbacks of a batch."""
-
-    shard: int
-    # What audit records say of it: the task, the worker.
-    context: Mapping[str, Any]
-    bounds: Bounds
-    # Microseconds since 1970, for the audit only: no verdict is made from it.
-    now: Callable[[], int]
-
-
-class _Step(NamedTuple):
-    """What one callback, or one due moment, adds to the batch."""
-
-    record: Record
-    events: list[CloudEvent]
-    alerts: list[CloudEvent]
-    audit_line: bytes
 
 
 class Digester:
@@ -148,7 +118,8 @@ class Digester:
         """
         record = self._records[self._pseudo_room]
         record = record._replace(facts=record.facts._replace(room_sid=self._pseudo_room))
-        step = self._elapsed(record, stalled(record.facts, since, now, self._around.bounds))
+        found = stalled(record.facts, since, now, self._around.bounds)
+        step = steps.stalled(record, since, found, self._around)
         self._keep(self._pseudo_room, step)
         self._touched.add(self._pseudo_room)
         return self._batch(NOTHING_TAKEN)
@@ -203,7 +174,8 @@ class Digester:
                     return False
                 record = self._records[arrival.room_sid]
                 outcome = conclude(record.facts, arrival.callback, self._around.bounds)
-                self._add(arrival, outcome, *self._concluded(arrival, record, outcome))
+                concluded = steps.concluded(arrival, record, outcome, self._around)
+                self._add(arrival, outcome, *concluded)
             except Exception as error:
                 # Whatever it is, it would come again with every try: one callback must not stop
                 # the shard. It is kept, with the reason, and said aloud.
@@ -215,38 +187,31 @@ class Digester:
         return True
 
     def _set_aside(self, arrival: Arrival, fault: Fault) -> None:
+        around = self._around
         record = self._records[arrival.room_sid]
+        params = arrival.deposit.params if arrival.deposit else None
         facts = record.facts._replace(
             room_sid=arrival.room_sid,
-            account_sid=record.facts.account_sid or _account_of(arrival),
+            account_sid=record.facts.account_sid or dead.account_of(params),
         )
-        fields = dict(islice(arrival.fields.items(), _STRANGE_FIELDS))
-        told = {
-            **fault._asdict(),
-            # As it lies in the inbox, for where it could not even be read.
-            "entry": {repr(name): b64encode(value).decode() for name, value in fields.items()},
-        }
         try:
-            outcome = set_aside(facts, arrival.digest, arrival.at, self._around.bounds)
-            concluded = self._concluded(arrival, record, outcome, **told)
+            outcome = set_aside(facts, arrival.digest, arrival.at, around.bounds)
+            told = dead.on_record(arrival, fault, around.scribe, noted=True)
+            concluded = steps.concluded(arrival, record, outcome, around, **told)
         except Exception:
             # What failed for the callback may fail for its alert as well; the shard goes on.
             log.exception("alert_not_raised", entry_id=arrival.entry_id.decode())
             outcome = Outcome([], facts, "set-aside", late=False, events=[], alerts=[])
-            concluded = self._concluded(arrival, record, outcome, **told)
+            told = dead.on_record(arrival, fault, around.scribe, noted=False)
+            concluded = steps.concluded(arrival, record, outcome, around, **told)
         self._add(arrival, outcome, *concluded)
-        dead: list[str | bytes] = ["entry_id", arrival.entry_id, "room_sid", arrival.room_sid]
-        dead += ["reason", fault.reason, "detail", fault.detail]
-        dead += ["at", iso_milliseconds(self._around.now())]
-        for name, value in fields.items():
-            dead += [b"entry." + name, value]
-        self._dead.append(dead)
+        self._dead.append(dead.entry_of(arrival, fault, around.now()))
 
     def _elapse(self, room_sid: str, now: int) -> bool:
         """Let time run in a room; false where the batch was full before that was done."""
         record = self._records[room_sid]
         for elapsed in elapse(record.facts, now, self._around.bounds):
-            step = self._elapsed(record, elapsed)
+            step = steps.elapsed(record, elapsed, self._around)
             record = step.record
             self._keep(room_sid, step)
             self._touched.add(room_sid)
@@ -255,93 +220,16 @@ class Digester:
                 return False
         return True
 
-    def _concluded(
-        self, arrival: Arrival, record: Record, outcome: Outcome, **why: Any
-    ) -> list[_Step]:
-        """Publish what a callback led to, and before it what time had led to until it came."""
-        steps = []
-        for elapsed in outcome.elapsed:
-            steps.append(self._elapsed(record, elapsed))
-            record = steps[-1].record
-        about = {
-            "event": RECORDS[outcome.verdict],
-            "room_sid": arrival.room_sid,
-            "entry_id": arrival.entry_id.decode(),
-            "arrived": iso_milliseconds(arrival.at),
-            "params": arrival.deposit.params if arrival.deposit else None,
-            "idempotency_token": arrival.deposit.token if arrival.deposit else "",
-            # What `evidence` and `callback_id` of derived events name.
-            "callback_id": arrival.callback.id.hex() if arrival.callback else None,
-            "late": outcome.late,
-            **why,
-        }
-        step = self._step(record, outcome, about, late=outcome.late)
-        return [*steps, step]
-
-    def _elapsed(self, record: Record, elapsed: Elapsed) -> _Step:
-        about = {
-            "event": TIMER,
-            "room_sid": record.facts.room_sid,
-            "due": iso_milliseconds(elapsed.at),
-        }
-        step = self._step(record, elapsed, about, late=False)
-        # What was let go cannot be retracted any more.
-        known = elapsed.facts.sessions
-        ledger = step.record.ledger
-        kept = {sid: data for sid, data in ledger.evictions.items() if sid in known}
-        return step._replace(record=step.record._replace(ledger=ledger._replace(evictions=kept)))
-
-    def _step(
-        self, record: Record, led_to: Outcome | Elapsed, about: dict[str, Any], *, late: bool
-    ) -> _Step:
-        before, ledger, facts = record.ledger, record.ledger, led_to.facts
-        events, alerts = [], []
-        for event in led_to.events:
-            ledger, published = publish_event(ledger, facts, event, late=late)
-            events.append(published)
-        for alert in led_to.alerts:
-            ledger, published = publish_alert(ledger, facts, alert)
-            alerts.append(published)
-        if about["event"] == TIMER and not (events or alerts):
-            # Something was let go, or looked at in vain: nobody's belief has changed.
-            return _Step(Record(facts=facts, ledger=ledger), events, alerts, b"")
-        number = ledger.audit_records + 1
-        digest, line = seal(
-            {
-                "time": iso_milliseconds(self._around.now()),
-                "n": number,
-                "prev": ledger.audit_head,
-                "revision_before": before.revision,
-                "revision": ledger.revision,
-                "events": [one.id for one in events],
-                "alerts": [one.id for one in alerts],
-                "shard": self._around.shard,
-                **about,
-                **self._around.context,
-            }
-        )
-        ledger = ledger._replace(audit_records=number, audit_head=digest)
-        return _Step(Record(facts=facts, ledger=ledger), events, alerts, line)
-
-    def _add(self, arrival: Arrival, outcome: Outcome, *steps: _Step) -> None:
-        for step in steps:
+    def _add(self, arrival: Arrival, outcome: Outcome, *of: Step) -> None:
+        for step in of:
             self._keep(arrival.room_sid, step)
         self._touched.add(arrival.room_sid)
         self._verdicts[outcome.verdict] += 1
 
-    def _keep(self, room_sid: str, step: _Step) -> None:
+    def _keep(self, room_sid: str, step: Step) -> None:
         self._records[room_sid] = step.record
         self._events += [one.fields() for one in step.events]
         self._alerts += [one.fields() for one in step.alerts]
-        self._audit_lines.append(step.audit_line)
-        self._size += len(step.audit_line)
+        self._audit_lines.append(step.audit_lines)
+        self._size += len(step.audit_lines)
         self._size += sum(len(one.data) for one in (*step.events, *step.alerts))
-
-
-def _account_of(arrival: Arrival) -> str:
-    """Return the AccountSid that a callback tells, as far as it tells one."""
-    told = arrival.deposit.params.get("AccountSid", "") if arrival.deposit else ""
-    try:
-        return parse_sid("AC")(told)
-    except ValueError:
-        return ""

@@ -19,8 +19,10 @@ from schemas.errors import AuditOutputError, LeaseLostError
 from schemas.logs import Lines
 from workers.arrivals import arrived_at, pseudo_room, read_entries
 from workers.commits import Commits
-from workers.digest import Circumstances, Digester
+from workers.digest import Digester
 from workers.room.bounds import Bounds
+from workers.scribe import Scribe
+from workers.steps import Circumstances
 from workers.store import LEASE_MS, NOTHING_TAKEN, Batch, Entry, Hold, Store, Taken
 
 # A drain gives way after this long, so that no shard starves while others have a flood.
@@ -42,18 +44,30 @@ class Drained(NamedTuple):
 class Drain:
     """Drains shards, one slice at a time."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # tests alone change the last two
         self,
         store: Store,
         bounds: Bounds,
         audit: Lines,
         *,
+        scribe: Scribe | None = None,
         slice_seconds: float = SLICE_SECONDS,
         now: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
+        """Make a drain, before the worker forks.
+
+        Args:
+            store: the shards.
+            bounds: what verdicts are made with.
+            audit: where the audit lines go.
+            scribe: writes them; by default one that writes names as they are.
+            slice_seconds: when to give way.
+            now: microseconds since 1970, for the audit only.
+        """
         self._store = store
         self._bounds = bounds
         self._audit = audit
+        self._scribe = scribe or Scribe(bounds)
         # Made before the worker forks, and so one for all its processes.
         self._commits = Commits(store.shards)
         self._slice_seconds = slice_seconds
@@ -83,7 +97,7 @@ class Drain:
             if taken.audit_lines:
                 log.warning("audit_lines_found", shard=shard)
                 self._write(taken.audit_lines)
-            around = Circumstances(shard, context, self._bounds, self._now)
+            around = Circumstances(shard, context, self._bounds, self._now, self._scribe)
             self._look_back(taken.hold)
             hold = self._look_ahead(taken, around)
             return self._slice(hold, taken.entries, around)

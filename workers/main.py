@@ -7,15 +7,18 @@ import os
 import time
 from typing import Any
 
+import billiard.pool
 import structlog
 from celery.signals import setup_logging
 from redis import AuthenticationError, Redis, RedisError
 
-from schemas.connection import claim_shards, connect
+from schemas.audit import HASHED
+from schemas.connection import claim_shards, connect, keyspace_of
 from schemas.errors import StartError
-from schemas.keys import Keyspace
-from schemas.logs import Lines, configure_logs
+from schemas.logs import Lines, configure_logs, hear_everything
 from schemas.settings import Settings
+from schemas.terminal import lines_to
+from workers import safety
 from workers.app import create_app
 from workers.notify.delivery import AT_ONCE
 
@@ -30,12 +33,16 @@ log = structlog.get_logger()
 
 def work(settings: Settings) -> None:
     """Run a worker: as many drains at once as there are cores, and no more than shards."""
-    lines = _log_as("worker")
+    lines = _log_as("worker", settings)
     redis = _wait_for_redis(settings)
+    safety.look(redis, wait_replicas=settings.wait_replicas)
     # A delivery holds a process while it waits for somebody else's server (decision 0014).
     deliveries = min(len(settings.alert_targets), AT_ONCE)
     concurrency = min(os.cpu_count() or 1, settings.shards) + deliveries
     app = create_app(settings, redis, lines)
+    # A child that ends waits up to 30 s until the main process has counted all its results, which
+    # miscounts them at times while it ends itself. A wake-up has no result: 1 s is enough.
+    billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 10
     options = ["--quiet", "worker", "--loglevel=INFO", f"--concurrency={concurrency}"]
     # These three only chat with other workers, and have been seen to hang reconnecting ones.
     options += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
@@ -43,21 +50,23 @@ def work(settings: Settings) -> None:
 
 
 def beat(settings: Settings) -> None:
-    """Run beat, which has the shards swept every second."""
-    lines = _log_as("beat")
+    """Run beat, which sweeps the shards every second."""
+    lines = _log_as("beat", settings)
     redis = _wait_for_redis(settings)
     app = create_app(settings, redis, lines)
     app.start(["--quiet", "beat", "--loglevel=INFO"])
 
 
-def _log_as(process: str) -> Lines:
+def _log_as(process: str, settings: Settings) -> Lines:
     # Celery prints a sentence of its own here and there; on standard output it would fall between
     # the audit lines, or into one.
-    lines = Lines(os.dup(1))
+    lines = lines_to(os.dup(1))
     os.dup2(2, 1)
-    configure_logs(lines, process)
+    configure_logs(lines, process, hide_names=settings.audit_identity == HASHED)
+    hear_everything()
     # A line a wake-up, received and succeeded, would drown the audit.
-    for chatty in ("celery.worker.strategy", "celery.app.trace", "celery.beat"):
+    chatter = ("celery.worker.strategy", "celery.worker.request", "celery.app.trace", "celery.beat")
+    for chatty in chatter:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
     @setup_logging.connect(weak=False)
@@ -73,7 +82,7 @@ def _wait_for_redis(settings: Settings) -> Redis:
     said = -_SAY_SECONDS
     while True:
         try:
-            claim_shards(redis, Keyspace(settings.prefix), settings.shards)
+            claim_shards(redis, keyspace_of(settings), settings.shards)
         except AuthenticationError as error:
             raise StartError(f"REDIS_URL: Redis refuses the password: {error}") from error
         except RedisError as error:

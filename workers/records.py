@@ -33,6 +33,9 @@ class Ledger(NamedTuple):
     evictions: dict[str, dict[str, Any]] = {}  # noqa: RUF012  # never changed in place
     # Since when alerts are raised of which nothing tells when they began, by their dedup_key.
     raised: dict[str, int] = {}  # noqa: RUF012  # never changed in place
+    # How many callbacks had which verdict, and the terms that the last audit record names.
+    callbacks: dict[str, int] = {}  # noqa: RUF012  # never changed in place
+    audit_basis: str = ""
 
 
 class Record(NamedTuple):

@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Any, Literal, NamedTuple, cast
 
 import structlog
-from redis import ConnectionError, Redis, RedisError, TimeoutError  # noqa: A004  # redis-py's
+from redis import Redis, RedisError
 
 from schemas.connection import reconnect
 from schemas.errors import LeaseLostError
@@ -214,7 +214,7 @@ class Store:
                 pipeline.xlen(keys.inbox)
                 self._due([keys.due], [1, ""], client=pipeline)
             answers = pipeline.execute(raise_on_error=False)
-        if all(isinstance(answer, (ConnectionError, TimeoutError)) for answer in answers):
+        if all(isinstance(answer, RedisError) for answer in answers):
             raise answers[0]
         shards = zip(*(answers[index::4] for index in range(4)), strict=True)
         return [shard for shard, of in enumerate(shards) if self._is_waiting(shard, *of)]

@@ -253,7 +253,6 @@ def test_an_address_of_redis_is_taken_and_a_password_in_it_is_not_shown(
         "localhost:6379",
         "http://redis.example",
         "unix:///run/redis.sock",
-        "redis+sentinel://redis.example",  # comes with a later part
         "redis://h:abc",
         "redis://h:65536",
         "redis://:secret/with-a-slash@redis.example:6379/0",

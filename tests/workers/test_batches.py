@@ -12,7 +12,9 @@ from strategies import ROOM, histories
 from schemas.inbox import encode_params
 from workers import records
 from workers.arrivals import read_entries
-from workers.digest import Circumstances, Digester
+from workers.digest import Digester
+from workers.scribe import Scribe
+from workers.steps import Circumstances
 from workers.store import Entry
 
 Params = dict[str, str]
@@ -29,7 +31,7 @@ def digested(batches: list[list[Entry]]) -> tuple[records.Record, list[list[str 
     stored: dict[str, bytes | None] = {ROOM: None}
     events: list[list[str | bytes]] = []
     for entries in batches:
-        digester = Digester(stored, Circumstances(0, {}, BOUNDS, lambda: 0))
+        digester = Digester(stored, Circumstances(0, {}, BOUNDS, lambda: 0, Scribe(BOUNDS)))
         batch, _ = digester.digest(read_entries(0, entries), until=math.inf)
         stored |= {sid: one.record for sid, one in batch.rooms.items()}
         events += batch.events

@@ -18,17 +18,21 @@ from schemas.errors import UnknownVersionError, UnreadableRecordError
 from schemas.inbox import encode_params
 from workers import digest, records
 from workers.arrivals import Fault, read_entries
-from workers.digest import Circumstances, Digester
+from workers.digest import Digester
 from workers.intake import callback_from
 from workers.records import Ledger, Record
 from workers.room.conclude import set_aside
 from workers.room.facts import NOTHING, Facts
+from workers.scribe import Scribe
+from workers.steps import Circumstances
 from workers.store import Batch, Entry
 
 SHARD = 3
 BATCH_BYTES = 1 << 20
 AT = 1_700_000_000_000
-AROUND = Circumstances(SHARD, {"task_id": "t-1"}, BOUNDS, lambda: (AT + 60_000) * 1000)
+AROUND = Circumstances(
+    SHARD, {"task_id": "t-1"}, BOUNDS, lambda: (AT + 60_000) * 1000, Scribe(BOUNDS)
+)
 SOON = float("inf")
 OTHER_ROOM = sid("RM", 2)
 UNDATED = {"AccountSid": ACCOUNT, "RoomSid": ROOM, "StatusCallbackEvent": "room-painted"}
@@ -178,7 +182,10 @@ def test_an_audit_line_tells_the_circumstances_and_what_came_of_it() -> None:
         "shard": SHARD,
         "task_id": "t-1",
         "callback_id": callback_from(history[1], 0).id.hex(),
+        "reasons": [],
+        "basis": AROUND.scribe.basis,
     }
+    assert "terms" in lines(taken)[0]
     assert (repeated["event"], repeated["events"]) == ("callback_duplicate", [])
     assert repeated["revision_before"] == repeated["revision"] == 3
 

@@ -19,12 +19,14 @@ from schemas.keys import Keyspace, shard_of
 from schemas.logs import Lines
 from workers import records
 from workers.arrivals import read_entries
-from workers.digest import Circumstances, Digester
+from workers.digest import Digester
 from workers.drain import Drain
 from workers.intake import callback_from
 from workers.room.conclude import conclude
 from workers.room.facts import NOTHING
 from workers.room.patience import elapse, next_due
+from workers.scribe import Scribe
+from workers.steps import Circumstances
 from workers.store import Batch, Store, Stored
 
 SHARD = shard_of(ROOM, 8)
@@ -140,7 +142,7 @@ def test_a_room_that_ended_a_day_ago_leaves_a_tombstone_of_less_than_200_bytes()
         (b"%d-%d" % (ARRIVED // 1000, number), {b"params": encode_params(one), b"token": b""})
         for number, one in enumerate([*history, ended(90_000)])
     ]
-    around = Circumstances(SHARD, {}, BOUNDS, lambda: ARRIVED)
+    around = Circumstances(SHARD, {}, BOUNDS, lambda: ARRIVED, Scribe(BOUNDS))
     batch, _ = Digester({ROOM: None}, around).digest(read_entries(SHARD, entries), until=math.inf)
     stored = batch.rooms[ROOM]
     assert stored.keep_ms == 0
@@ -152,7 +154,8 @@ def test_a_room_that_ended_a_day_ago_leaves_a_tombstone_of_less_than_200_bytes()
     assert risen.facts.expired
     assert risen.ledger.revision == before.ledger.revision + 1  # settled
     assert risen.ledger.last_event_id == dict(zip(*[iter(batch.events[-1])] * 2, strict=True))["id"]
-    assert risen.ledger.audit_records == before.ledger.audit_records + 1
+    # The timer, and the closing record.
+    assert risen.ledger.audit_records == before.ledger.audit_records + 2
     assert len(risen.ledger.audit_head) == 64
 
     late = callback_from(disconnected(LAPTOP, 80_000), ARRIVED + 2 * DAY)
@@ -236,7 +239,7 @@ def test_time_that_takes_longer_than_a_batch_may_is_committed_by_parts() -> None
         for params in (connected(PHONE, 0) | who, disconnected(PHONE, 1_000) | who):
             fields = {b"params": encode_params(params), b"token": b""}
             entries.append((b"%d-0" % (ARRIVED // 1000 + len(entries)), fields))
-    around = Circumstances(SHARD, {}, BOUNDS, lambda: ARRIVED)
+    around = Circumstances(SHARD, {}, BOUNDS, lambda: ARRIVED, Scribe(BOUNDS))
     late = (
         b"%d-0" % (ARRIVED // 1000 + 10_000),
         {b"params": encode_params(created()), b"token": b""},

@@ -248,6 +248,25 @@ def test_targets_that_hang_leave_processes_for_the_others(
     assert made.due_targets() == []
 
 
+def test_in_a_cluster_a_target_has_a_place_in_each_stream_and_one_delivery_at_a_time(
+    redis: Redis, clock: Clock, sink: Sink
+) -> None:
+    keyspace = Keyspace("rollcall", clustered=True)
+    [target] = read_targets(hook(sink))
+    lanes = {lane: WebhookChannel(target) for lane in keyspace.lanes(target.name, 8)}
+    made = Delivery(Outbox(redis, keyspace), lanes, now=clock)
+    assert made.due_targets() == []
+    published = {publish(redis, event(), stream=f"rollcall:{{{shard}}}:alerts") for shard in (1, 6)}
+    delivered = set()
+    while due := made.due_targets():
+        [lane] = due
+        made.deliver(lane)
+        delivered.add(lane)
+    assert delivered == {f"{target.name}@1", f"{target.name}@6"}
+    assert len(sink.posted) == 2
+    assert set(ids(sink)) == published
+
+
 # A worker of its own that delivers to one target; it ends by being killed.
 DELIVER = """
 import sys

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 from redis import RedisError
 
+from schemas.keys import target_of
 from workers.notify.alert import Alert
 from workers.notify.outbox import STATE_MS, Hold, Outbox
 from workers.notify.retry import MOST_MS, backoff, judge
@@ -51,6 +52,8 @@ class Delivery:
         self._now = now
         self._draw = draw
         self._slice_seconds = slice_seconds
+        # One for each target, by whatever names it goes.
+        self._at_once = min(AT_ONCE, len({target_of(lane) for lane in channels}))
 
     def due_targets(self) -> list[str]:
         """List the targets that have something to be sent and nobody at it; begin with new ones.
@@ -58,22 +61,22 @@ class Delivery:
         Raises:
             RedisError: Redis did not answer.
         """
-        last_id, glances = self._outbox.glance(list(self._channels))
+        glances = self._outbox.glance(list(self._channels))
         now = self._now()
         due = []
         for target, glance in glances.items():
             if glance.state is None:
                 # What was published before anybody wished to know it is history.
-                self._outbox.begin(target, last_id)
+                self._outbox.begin(target, glance.last_id)
                 continue
             if glance.expires_in_ms < STATE_MS // 2:
                 self._outbox.keep(target)
-            if not glance.held and glance.state.is_due(last_id, now):
+            if not glance.held and glance.state.is_due(glance.last_id, now):
                 due.append(target)
         held = sum(glance.held for glance in glances.values())
         # Those that hang must not be preferred for ever.
         random.shuffle(due)
-        return due[: max(0, AT_ONCE - held)]
+        return due[: max(0, self._at_once - held)]
 
     def deliver(self, target: str) -> None:
         """Deliver to a target for one slice; nothing is done where another worker is at it.
@@ -95,7 +98,7 @@ class Delivery:
         channel = self._channels[hold.target]
         deadline = time.monotonic() + self._slice_seconds
         while True:
-            state, waiting = self._waiting(state)
+            state, waiting = self._waiting(hold.target, state)
             firing = self._outbox.firing(hold.target)
             try:
                 step = channel.next(Situation(state, waiting, firing, self._now()))
@@ -118,14 +121,14 @@ class Delivery:
             if failure or time.monotonic() > deadline:
                 return
 
-    def _waiting(self, state: State) -> tuple[State, list[Alert]]:
+    def _waiting(self, target: str, state: State) -> tuple[State, list[Alert]]:
         """Read what comes after the cursor, and move it over what nobody can read."""
-        lost = self._outbox.lost_after(state.cursor)
+        lost = self._outbox.lost_after(target, state.cursor)
         if lost:
             # The stream keeps ROLLCALL_EVENTS_MAXLEN entries, and the target was away for longer.
             log.error("alerts_trimmed", after=state.cursor, first=lost)
             state = state._replace(cursor=_before(lost))
-        entries = self._outbox.read(state.cursor)
+        entries = self._outbox.read(target, state.cursor)
         while entries and entries[0][1] is None:
             state = state._replace(cursor=entries.pop(0)[0])
         return state, [alert for _, alert in entries if alert is not None]

@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any, NamedTuple, cast
 
 import structlog
-from redis import Redis
+from redis import Redis, RedisError
 
 from schemas.errors import LeaseLostError, UnreadableAlertError, UnreadableRecordError
 from schemas.keys import Keyspace
@@ -47,10 +47,16 @@ class Glance(NamedTuple):
     # None where nobody has begun with it.
     state: State | None
     expires_in_ms: int
+    # Of the last alert in its stream.
+    last_id: str
 
 
 class Outbox:
-    """The alerts of one keyspace in one Redis."""
+    """The alerts of one keyspace in one Redis.
+
+    In a cluster each shard has a stream of its own, and a target a place in each: by a name for
+    each (`Keyspace.lanes`), as if it were several targets. Order matters within a room only.
+    """
 
     def __init__(self, redis: Redis, keyspace: Keyspace) -> None:
         self._redis = redis
@@ -59,30 +65,27 @@ class Outbox:
         self._commit = redis.register_script(_script("commit"))
         self._release = redis.register_script(_script("release"))
 
-    def glance(self, targets: Sequence[str]) -> tuple[str, dict[str, Glance]]:
-        """Return the id of the last alert, and how each target stands that can be read."""
+    def glance(self, targets: Sequence[str]) -> dict[str, Glance]:
+        """Return how each target stands that can be read."""
         with self._redis.pipeline(transaction=False) as pipeline:
-            pipeline.xrevrange(self._keys.alerts, count=1)
             for target in targets:
                 keys = self._keys.target(target)
                 pipeline.exists(keys.lease)
                 pipeline.get(keys.state)
                 pipeline.pttl(keys.state)
-            last, *answers = pipeline.execute()
-        seen = zip(targets, answers[::3], answers[1::3], answers[2::3], strict=True)
+                pipeline.xrevrange(self._keys.alerts_of(target), count=1)
+            answers = pipeline.execute(raise_on_error=False)
         glances: dict[str, Glance] = {}
-        for target, held, stored, expires_in in seen:
+        for target, of in zip(targets, zip(*[iter(answers)] * 4, strict=True), strict=True):
             try:
-                state = states.decode(stored) if stored else None
-            except UnreadableRecordError:
-                # One target's trouble must not hide the others.
-                log.exception("target_not_looked_at", target=target)
-                continue
-            glances[target] = Glance(bool(held), state, expires_in)
-        return last[0][0].decode() if last else _NOTHING, glances
+                glances[target] = _glance(*of)
+            except (UnreadableRecordError, RedisError) as error:
+                # One target's trouble must not hide the others: of a cluster, some may be away.
+                log.error("target_not_looked_at", target=target, error=str(error))  # noqa: TRY400  # it says all
+        return glances
 
     def begin(self, target: str, last_id: str) -> None:
-        """Begin with a new target after `last_id`, unless another worker has begun before."""
+        """Begin with a new target after an entry, unless another worker has begun before."""
         state = states.encode(State(cursor=last_id, seen=last_id))
         self._redis.set(self._keys.target(target).state, state, px=STATE_MS, nx=True)
 
@@ -100,17 +103,18 @@ class Outbox:
         stored = self._take([keys.lease, keys.state], [hold.nonce, LEASE_MS])
         return states.decode(stored) if stored is not None else None
 
-    def read(self, after: str) -> list[tuple[str, Alert | None]]:
+    def read(self, target: str, after: str) -> list[tuple[str, Alert | None]]:
         """Read what comes after an entry, oldest first; None stands for what nobody can read."""
-        entries = self._redis.xrange(self._keys.alerts, f"({after}", count=READ_AT_ONCE)
+        stream = self._keys.alerts_of(target)
+        entries = self._redis.xrange(stream, f"({after}", count=READ_AT_ONCE)
         return [
             (entry_id.decode(), _read(entry_id, entry))
             for entry_id, entry in cast("list[tuple[bytes, dict[bytes, bytes]]]", entries)
         ]
 
-    def lost_after(self, cursor: str) -> str | None:
+    def lost_after(self, target: str, cursor: str) -> str | None:
         """Return the first entry of the stream, where some after the cursor were trimmed away."""
-        entries = self._redis.xrange(self._keys.alerts, count=1)
+        entries = self._redis.xrange(self._keys.alerts_of(target), count=1)
         first = cast("list[tuple[bytes, Any]]", entries)
         if not first or cursor == _NOTHING:
             return None
@@ -138,6 +142,14 @@ class Outbox:
     def release(self, hold: Hold) -> None:
         """Give the lease back, if it is still this worker's."""
         self._release([self._keys.target(hold.target).lease], [hold.nonce])
+
+
+def _glance(held: Any, stored: Any, expires_in_ms: Any, last: Any) -> Glance:
+    for answer in (held, stored, expires_in_ms, last):
+        if isinstance(answer, Exception):
+            raise answer
+    state = states.decode(stored) if stored else None
+    return Glance(bool(held), state, expires_in_ms, last[0][0].decode() if last else _NOTHING)
 
 
 def _read(entry_id: bytes, entry: dict[bytes, bytes]) -> Alert | None:

@@ -112,7 +112,7 @@ def _unrecognised(callback: Callback) -> tuple[Announcement, ...]:
     known = callback.event in KNOWN_EVENTS
     data = {
         "event": callback.event,
-        "params": dict(callback.strange),
+        "params": dict(sorted(callback.strange.items())),
         "known_event": known,
         "callback_id": callback.id.hex(),
     }
@@ -120,4 +120,5 @@ def _unrecognised(callback: Callback) -> tuple[Announcement, ...]:
 
 
 def _told(callback: Callback) -> dict[str, Any]:
-    return {name: value for name, value in callback.said.items() if name not in _PLACES}
+    # In order, whatever order they came in: the audit does not keep that, and ids follow from it.
+    return {name: said for name, said in sorted(callback.said.items()) if name not in _PLACES}

@@ -94,7 +94,7 @@ def _at(facts: Facts, due: int, bounds: Bounds) -> Elapsed:
         events += located(roster, whole)
         # Said or the same as before: there is nothing to wait for until more is heard.
         after_facts = after_facts._replace(quiet=True)
-    for identity in people if after_facts.end is None else ():
+    for identity in _in_order(people, facts) if after_facts.end is None else ():
         after_facts = without_the_old(after_facts, identity, due, bounds)
     if facts.due == due and due == _expires_at(facts, bounds):
         left = remainder(after_facts)
@@ -103,6 +103,11 @@ def _at(facts: Facts, due: int, bounds: Bounds) -> Elapsed:
         scope = None
     seen = view(after_facts, bounds, scope)
     return Elapsed(waiting(after_facts, seen, scope, bounds), due, events, raised)
+
+
+def _in_order(people: frozenset[str], facts: Facts) -> list[str]:
+    """The same order in every process, which a set does not have: what is listed, is so in turn."""
+    return sorted(people & facts.people.keys(), key=facts.people.__getitem__)
 
 
 def _identity_due(facts: Facts, identity: str, evicted: list[Eviction], bounds: Bounds) -> int:

@@ -266,7 +266,9 @@ def _evictions(facts: Facts, bounds: Bounds, people: Iterable[str]) -> dict[str,
 def _people(facts: Facts, scope: Scope | None) -> Iterable[str]:
     if scope is None:
         return facts.people
-    return [identity for identity in scope.identities if identity in facts.people]
+    known = [identity for identity in scope.identities if identity in facts.people]
+    # A set has no order of its own, and events have the same one in every process.
+    return sorted(known, key=facts.people.__getitem__)
 
 
 def _same_stay(old: Session, new: Session) -> bool:

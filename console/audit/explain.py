@@ -1,0 +1,155 @@
+"""`rollcall audit explain`: finds a room in log files, rebuilds it, and has its story told."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from console.audit.chain import Judge, Judgement, Link
+from console.audit.reading import Found, Reading, is_as_written
+from console.audit.rebuild import rebuild
+from console.audit.sources import Sources
+from console.audit.story import Story, tell
+from console.audit.telling import header, text, there_at
+from console.audit.words import read_moment
+from console.sentences import printable
+from schemas.audit import SETTLED
+from schemas.errors import UnknownRoomError
+
+# Everything else is a name: a room's own SID, an AccountSid, or what stands for a shard.
+_SID = re.compile(r"(RM|AC)[0-9a-fA-F]{32}|shard-\d+", re.ASCII)
+
+
+class Logged(NamedTuple):
+    """What the log has of a room."""
+
+    # In order, each once, those alone that are as they were written.
+    records: list[tuple[dict[str, Any], str]]
+    judgement: Judgement
+
+
+class Known(NamedTuple):
+    """A room that goes by a name."""
+
+    room_sid: str
+    first: str
+    last: str
+    records: int
+
+
+def explain(
+    room: str, paths: Iterable[str], *, identity: str | None, moment: str | None, page: Path | None
+) -> None:
+    """Tell what happened in a room.
+
+    Args:
+        room: its SID, or its name to the byte. Of several rooms of a name the SIDs are listed.
+        paths: log files.
+        identity: only what is about this person.
+        moment: say only who was there then.
+        page: write a page with a picture there.
+
+    Raises:
+        UnknownRoomError: no record of it is in the files.
+    """
+    is_name = not _SID.fullmatch(room)
+    sources = Sources(paths, again=is_name)
+    story, judgement = _told(sources, _sid_of(room, sources) if is_name else room)
+    at = None if moment is None else read_moment(moment, story.span)
+    if page is not None:
+        from console.audit.page import chapter, page_of  # noqa: PLC0415  # seldom wanted
+
+        written = page_of([chapter(story, judgement, at=at, identity=identity)])
+        page.write_text(written, encoding="utf-8")
+        click.echo(f"{page} is written.")
+    elif at is not None:
+        _print([*header(story, judgement), "", *there_at(story, at)])
+    else:
+        _print(text(story, judgement, identity))
+
+
+def collect(sources: Sources, room_sid: str) -> Logged:
+    """Find all records of a room.
+
+    Raises:
+        UnknownRoomError: there is none.
+    """
+    links: list[Link] = []
+    records: dict[str, tuple[dict[str, Any], str]] = {}
+    for found in Reading(sources, about=room_sid.encode()):
+        if found.record is None or found.record.get("room_sid") != room_sid:
+            continue
+        link = _link(found, f"{sources.name(found.line.file)}:{found.line.number}")
+        links.append(link)
+        if link.fits:
+            records.setdefault(link.hash, (found.record, link.place))
+    if not records:
+        raise UnknownRoomError(f"No record of {printable(room_sid)} is in these files.")
+    judge = Judge(room_sid, None)
+    links.sort(key=lambda one: one.n)
+    for _, some in groupby(links, key=lambda one: one.n):
+        judge.take([*some])
+    in_order = sorted(records.values(), key=lambda one: (one[0]["n"], str(one[0].get("time"))))
+    return Logged(in_order, judge.judge())
+
+
+def _told(sources: Sources, room_sid: str) -> tuple[Story, Judgement]:
+    logged = collect(sources, room_sid)
+    return tell(rebuild(room_sid, logged.records)), logged.judgement
+
+
+def _link(found: Found, place: str) -> Link:
+    record = found.record or {}
+    n = record.get("n")
+    numbered = isinstance(n, int) and not isinstance(n, bool)
+    return Link(
+        n=n if numbered and isinstance(n, int) else 0,
+        hash=str(record.get("hash")),
+        prev=str(record.get("prev")),
+        fits=numbered and is_as_written(found),
+        time_ms=0,
+        closing=record.get("event") == SETTLED,
+        signed=None,
+        place=place,
+    )
+
+
+def _sid_of(name: str, sources: Sources) -> str:
+    """Find the one room of a name; several are listed, and that is all."""
+    known: dict[str, Known] = {}
+    for found in Reading(sources):
+        record = found.record or {}
+        params, room_sid = record.get("params"), record.get("room_sid")
+        if not isinstance(params, dict) or params.get("RoomName") != name:
+            continue
+        if isinstance(room_sid, str):
+            time = str(params.get("Timestamp", record.get("time")))
+            was = known.get(room_sid, Known(room_sid, time, time, 0))
+            known[room_sid] = was._replace(
+                first=min(was.first, time), last=max(was.last, time), records=was.records + 1
+            )
+    if not known:
+        raise UnknownRoomError(f"No room of the name {name!r} is in these files.")
+    if len(known) > 1:
+        _print(
+            [
+                f"{len(known)} rooms are called {name!r}; ask for one of them by its SID:",
+                *(
+                    f"  {one.room_sid}  {one.first} to {one.last}, {one.records} callbacks"
+                    for one in sorted(known.values(), key=lambda one: one.first)
+                ),
+            ]
+        )
+        sys.exit(1)
+    return next(iter(known))
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(printable(line))

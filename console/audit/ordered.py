@@ -1,0 +1,82 @@
+"""Records in the order in which they were written, room by room, whatever files they lie in.
+
+They are kept on disk, in a database that no file name leads to and that is gone with the process.
+It grows as large as the records are; memory stays below some 64 MiB and one record.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
+from typing import NamedTuple
+
+import msgspec
+
+from console.audit.reading import Record
+
+_CACHE_KIB = 64 * 1024
+_AT_ONCE = 1_000
+
+# A record that occurs again, being the same, is one.
+_TABLE = """
+    CREATE TABLE records (room TEXT, n INT, hash BLOB, file INT, line INT, text BLOB,
+                          PRIMARY KEY (room, n, hash)) WITHOUT ROWID
+"""
+
+_decode = msgspec.json.Decoder().decode
+
+
+class Placed(NamedTuple):
+    """A record, and where it was found."""
+
+    record: Record
+    file: int
+    line: int
+
+
+class Ordered:
+    """Records that were found, to be given back in order."""
+
+    def __init__(self) -> None:
+        # Without a name SQLite keeps it in a file of its own, as far as it outgrows the cache.
+        self._database = sqlite3.connect("", isolation_level=None)
+        self._database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        self._database.execute("PRAGMA journal_mode = OFF")
+        self._database.execute(_TABLE)
+        self._rows: list[tuple[str, int, bytes, int, int, bytes]] = []
+
+    def add(self, record: Record, text: bytes, file: int, line: int) -> None:
+        """Keep a record that is as it was written."""
+        digest = bytes.fromhex(record["hash"])
+        self._rows.append((record["room_sid"], record["n"], digest, file, line, text))
+        if len(self._rows) >= _AT_ONCE:
+            self._flush()
+
+    def rooms(self) -> Iterator[tuple[str, Iterator[tuple[int, list[Placed]]]]]:
+        """Give each room with the records of each of its numbers, both in order."""
+        self._flush()
+        rows = self._database.execute(
+            "SELECT room, n, file, line, text FROM records ORDER BY room, n"
+        )
+        for room, of_room in groupby(rows, key=itemgetter(0)):
+            yield room, _by_number(of_room)
+
+    def close(self) -> None:
+        self._database.close()
+
+    def _flush(self) -> None:
+        self._database.execute("BEGIN")
+        self._database.executemany(
+            "INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?, ?, ?)", self._rows
+        )
+        self._database.execute("COMMIT")
+        self._rows.clear()
+
+
+def _by_number(
+    rows: Iterator[tuple[str, int, int, int, bytes]],
+) -> Iterator[tuple[int, list[Placed]]]:
+    for n, some in groupby(rows, key=itemgetter(1)):
+        yield n, [Placed(_decode(text), file, line) for _, _, file, line, text in some]

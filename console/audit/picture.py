@@ -1,0 +1,253 @@
+"""The picture of a room: where each bar, arrow and shade of it lies. Pure; it knows no HTML.
+
+Across, everything is in percent of the time shown, so that a picture fits a phone and a sheet of
+paper alike; down, in pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from console.audit.rebuild import Heard
+from console.audit.story import Expulsion, Gap, Span, Stay, Story, TrackStory
+from console.audit.telling import after, evidence
+from console.audit.timeline import gap_in_words
+from console.audit.words import clock, lasting, named, short
+from console.sentences import printable
+
+# In pixels.
+_SESSION, _TRACK, _BETWEEN_TRACKS, _BETWEEN_LANES, _EDGE = 20, 6, 2, 12, 4
+# Of the time shown, on either side.
+_MARGIN = 0.015
+# In percent: a pixel or two of a screen, so that what was over at once is seen as well.
+_NARROWEST = 0.2
+# Between two marks of the axis, in seconds; and how many marks there are at the most.
+_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
+_MOST_MARKS = 9
+# In percent: half of a label, on a phone.
+_AT_THE_EDGE = 7
+_SECOND = 1_000_000
+
+
+class Bar(NamedTuple):
+    """A stretch of time."""
+
+    kind: str
+    x: float
+    width: float
+    y: int
+    height: int
+    # Told when one points at it, a line for each thing.
+    title: str
+    # The record that it is taken from.
+    n: int | None = None
+
+
+class Lane(NamedTuple):
+    """A session: its own bar, and those of its tracks."""
+
+    stay: Stay
+    bar: Bar
+    tracks: list[Bar]
+
+
+class Arrow(NamedTuple):
+    """An eviction, from the survivor to the evicted."""
+
+    x1: float
+    y1: int
+    x2: float
+    y2: int
+    title: str
+    n: int | None
+
+
+class Group(NamedTuple):
+    """A person: a lane for each session."""
+
+    name: str
+    about: str
+    height: int
+    lanes: list[Lane]
+    arrows: list[Arrow]
+
+
+class Mark(NamedTuple):
+    """A time on the axis."""
+
+    x: float
+    label: str
+    # Left out where there is little room.
+    minor: bool
+    # Where its label is anchored, so that none is cut off.
+    anchor: str
+
+
+class Picture(NamedTuple):
+    """All of it. `shown` is the time from edge to edge."""
+
+    shown: Span
+    marks: list[Mark]
+    gaps: list[Bar]
+    groups: list[Group]
+    # The moment that was asked about.
+    at: float | None
+
+
+class _Scale:
+    """From times to percent."""
+
+    def __init__(self, span: Span) -> None:
+        length = max(span.end - span.start, _SECOND)
+        margin = round(length * _MARGIN)
+        self.shown = Span(span.start - margin, span.start + length + margin)
+
+    def x(self, moment: int) -> float:
+        least, most = self.shown
+        return round(100 * (min(max(moment, least), most) - least) / (most - least), 3)
+
+    def across(self, span: Span) -> tuple[float, float]:
+        """Tell where a time begins, and how wide it is."""
+        left = self.x(span.start)
+        return left, max(round(self.x(span.end) - left, 3), _NARROWEST)
+
+
+def picture(story: Story, *, at: int | None = None, identity: str | None = None) -> Picture:
+    """Draw a room.
+
+    Args:
+        story: of the room.
+        at: a moment to mark.
+        identity: only the lanes of this person.
+    """
+    scale = _Scale(story.span)
+    return Picture(
+        shown=scale.shown,
+        marks=[*_marks(scale)],
+        gaps=[
+            Bar(_gap_kind(gap), *scale.across(gap.span), 0, 0, _gap_title(gap))
+            for gap in story.gaps
+        ],
+        groups=[
+            _group(name, stays, story.expulsions, scale)
+            for name, stays in story.people.items()
+            if identity in {None, name}
+        ],
+        at=None if at is None else scale.x(at),
+    )
+
+
+def _marks(scale: _Scale) -> Iterator[Mark]:
+    least, most = scale.shown
+    length = most - least
+    step = next((one for one in _STEPS if length / one / _SECOND <= _MOST_MARKS), _STEPS[-1])
+    size = step * _SECOND
+    first = -(-least // size)
+    for number in range(first, most // size + 1):
+        moment = number * size
+        label, x = clock(moment)[: 8 if step < 60 else 5], scale.x(moment)
+        anchor = "start" if x < _AT_THE_EDGE else "end" if x > 100 - _AT_THE_EDGE else "middle"
+        yield Mark(x, label, number % 2 == 1, anchor)
+
+
+def _group(
+    identity: str | None, stays: list[Stay], expulsions: Iterable[Expulsion], scale: _Scale
+) -> Group:
+    lanes: list[Lane] = []
+    y = _EDGE
+    for stay in stays:
+        lane, y = _lane(stay, y, scale)
+        lanes.append(lane)
+    bars = {lane.stay.participant_sid: lane.bar for lane in lanes}
+    arrows = [_arrow(one, bars, scale) for one in expulsions if one.evicted.participant_sid in bars]
+    return Group(printable(named(identity)), _about(stays), y, lanes, arrows)
+
+
+def _about(stays: list[Stay]) -> str:
+    """Say of a person how often and how long it was there."""
+    whole = sum(stay.span.end - stay.span.start for stay in stays)
+    thrown_out = sum(stay.evicted_by is not None for stay in stays)
+    about = [f"{len(stays)} session{'s' * (len(stays) > 1)}", lasting(whole)]
+    if thrown_out:
+        about.append(f"thrown out {thrown_out} time{'s' * (thrown_out > 1)}")
+    return " · ".join(about)
+
+
+def _lane(stay: Stay, y: int, scale: _Scale) -> tuple[Lane, int]:
+    """Draw a session; return it, and where the next one begins."""
+    n = stay.started_by.n if stay.started_by else None
+    kind = stay.cause or "still-there"
+    bar = Bar(kind, *scale.across(stay.span), y, _SESSION, _stay_title(stay), n)
+    y += _SESSION + _BETWEEN_TRACKS
+    tracks: list[Bar] = []
+    rows: list[int] = []
+    for track in sorted(stay.tracks, key=lambda one: (one.kind, one.span)):
+        row = next((row for row, until in enumerate(rows) if until <= track.span.start), len(rows))
+        rows[row : row + 1] = [track.span.end]
+        top = y + row * (_TRACK + _BETWEEN_TRACKS)
+        title, n = _track_title(track), track.published_by.n if track.published_by else None
+        tracks.append(Bar(track.kind, *scale.across(track.span), top, _TRACK, title, n))
+        for muted in track.muted:
+            during = f"{track.kind} muted\n{clock(muted.start)} to {clock(muted.end)}"
+            tracks.append(Bar("muted", *scale.across(muted), top, _TRACK, during, n))
+    return Lane(stay, bar, tracks), y + len(rows) * (_TRACK + _BETWEEN_TRACKS) + _BETWEEN_LANES
+
+
+def _arrow(expulsion: Expulsion, bars: dict[str, Bar], scale: _Scale) -> Arrow:
+    survivor = bars[expulsion.survivor.participant_sid]
+    evicted = bars[expulsion.evicted.participant_sid]
+    below = survivor.y > evicted.y
+    n = expulsion.evicted.ended_by.n if expulsion.evicted.ended_by else None
+    return Arrow(
+        x1=scale.x(expulsion.survivor.span.start),
+        y1=survivor.y if below else survivor.y + survivor.height,
+        x2=scale.x(expulsion.at),
+        y2=evicted.y + evicted.height + 1 if below else evicted.y - 1,
+        title="\n".join(
+            [
+                f"Session {expulsion.survivor.number} threw out session {expulsion.evicted.number}",
+                f"which ended at {clock(expulsion.at)}, {after(expulsion.gap_ms)} the other began",
+                *map(evidence, expulsion.evidence),
+            ]
+        ),
+        n=n,
+    )
+
+
+def _stay_title(stay: Stay) -> str:
+    until = "not heard to have ended" if stay.still_there else clock(stay.span.end)
+    lines = [
+        f"{printable(named(stay.identity))}, session {stay.number} ({short(stay.participant_sid)})",
+        f"{clock(stay.span.start)} to {until}, {lasting(stay.span.end - stay.span.start)}",
+    ]
+    if stay.evicted_by:
+        lines.append(f"thrown out by {short(stay.evicted_by)}")
+    lines += map(evidence, _behind(stay))
+    return "\n".join(lines)
+
+
+def _behind(stay: Stay) -> Iterator[Heard]:
+    if stay.started_by:
+        yield stay.started_by
+    if stay.ended_by:
+        yield stay.ended_by
+
+
+def _track_title(track: TrackStory) -> str:
+    name = f" “{printable(track.name)}”" if track.name is not None else ""
+    when = f"{clock(track.span.start)} to {clock(track.span.end)}"
+    lines = [
+        f"{track.kind}{name} ({short(track.track_sid)})",
+        f"{when}, {lasting(track.span.end - track.span.start)}",
+    ]
+    lines += [evidence(one) for one in (track.published_by, track.unpublished_by) if one]
+    return "\n".join(lines)
+
+
+def _gap_kind(gap: Gap) -> str:
+    return "gap" if gap.closed is None else "gap closed"
+
+
+def _gap_title(gap: Gap) -> str:
+    return f"{gap_in_words(gap)}\nbetween {clock(gap.span.start)} and {clock(gap.span.end)}"

@@ -1,0 +1,214 @@
+"""`rollcall audit replay`: would today's version have concluded the same?
+
+Every room of the logs is played to the heart again, from its first record on, with the bounds that
+were in force. Whether the logs are whole, `verify` says; a record that is not as it was written is
+passed over here, and the room cannot be played beyond it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import click
+import msgspec
+
+from console.audit.again import Difference, NotReplayableError, Played, play
+from console.audit.ordered import Ordered, Placed
+from console.audit.reading import Reading, is_as_written
+from console.audit.sources import Sources
+from console.sentences import printable
+from workers.scribe import code_digest
+
+IDENTICAL, DIFFERENT, NOT_ALL = 0, 1, 3
+# Of a room.
+_MOST_TOLD = 100
+# The number of a record that none follows.
+_NOWHERE = -1
+
+_encode = msgspec.json.Encoder(enc_hook=repr).encode
+
+
+class Finding(NamedTuple):
+    """Something that is to be told of a room."""
+
+    n: int
+    # The file and line; empty where it is about a record that is not there.
+    place: str
+    # None where the room cannot be played from here on; `why` says the reason then.
+    difference: Difference | None
+    why: str = ""
+
+
+class Verdict(NamedTuple):
+    """What there is to say of a room."""
+
+    room_sid: str
+    # How many records were played, and how many came out otherwise.
+    played: int
+    different: int
+    # How often it could not be played any further.
+    stopped: int
+    # The first of both.
+    findings: list[Finding]
+    # The hearts that it was concluded by.
+    codes: list[str]
+
+
+def replay(paths: Iterable[str], *, quiet: bool, as_json: bool) -> int:
+    """Play every room in log files again, and print what differs.
+
+    Args:
+        paths: of the files.
+        quiet: print nothing of rooms that are identical.
+        as_json: print a JSON object for each room, and one for all of them last.
+
+    Returns:
+        0 where everything came out as it was logged, 1 where something did not, 3 where nothing
+        did otherwise, but not everything could be played.
+    """
+    sources, ordered = Sources(paths), Ordered()
+    altered = 0
+    for found in Reading(sources):
+        if found.record is not None and is_as_written(found) and _is_placed(found.record):
+            ordered.add(found.record, found.text, found.line.file, found.line.number)
+        else:
+            altered += 1
+    rooms = records = different = stopped = 0
+    codes: set[str] = set()
+    for room_sid, numbers in ordered.rooms():
+        verdict = _played(room_sid, numbers, sources)
+        rooms, records = rooms + 1, records + verdict.played
+        different += bool(verdict.different)
+        stopped += bool(verdict.stopped)
+        codes.update(verdict.codes)
+        if verdict.findings or not quiet:
+            click.echo(_as_json(verdict) if as_json else "\n".join(_in_words(verdict)))
+    ordered.close()
+    told = {
+        "rooms": rooms,
+        "records": records,
+        "different": different,
+        "not_replayable": stopped,
+        "not_as_written": altered,
+        "code": code_digest(),
+        "logged_codes": sorted(codes),
+        "broken": sources.broken,
+    }
+    click.echo(_encode(told) if as_json else "\n".join(_summed_up(told)))
+    if different:
+        return DIFFERENT
+    return NOT_ALL if stopped or altered or sources.broken else IDENTICAL
+
+
+def _is_placed(record: dict[str, Any]) -> bool:
+    n, room_sid = record.get("n"), record.get("room_sid")
+    return isinstance(room_sid, str) and isinstance(n, int) and n > 0
+
+
+def _played(
+    room_sid: str, numbers: Iterable[tuple[int, list[Placed]]], sources: Sources
+) -> Verdict:
+    room = _Room(sources)
+    for n, some in numbers:
+        room.take(n, some)
+    return Verdict(
+        room_sid, room.played, room.different, room.stopped, room.findings, sorted(room.codes)
+    )
+
+
+class _Room:
+    """A room that is played again, number by number."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._last = 0
+        # What each record of the last number has led to, by its hash. Where Redis has lost its
+        # tail, two records follow the same one.
+        self._led_to: dict[str, Played] = {}
+        self.played = self.different = self.stopped = 0
+        self.findings: list[Finding] = []
+        self.codes: set[str] = set()
+
+    def take(self, n: int, some: list[Placed]) -> None:
+        """Play all records of the next number."""
+        before = self._led_to if n == self._last + 1 else {}
+        if n == 1:
+            # The first of a chain follows none.
+            before = {"": Played()}
+        self._led_to = {}
+        for placed in some:
+            so_far = before.get(placed.record["prev"])
+            if so_far is not None:
+                self._play(so_far, placed)
+            elif before or self._last >= 0:
+                self._stop(placed, f"n {n - 1}, which it follows, could not be played")
+        self._last = n if self._led_to else _NOWHERE
+
+    def _play(self, so_far: Played, placed: Placed) -> None:
+        record = placed.record
+        try:
+            played, differences = play(so_far, record)
+        except (NotReplayableError, KeyError, ValueError, TypeError) as error:
+            said = error if isinstance(error, NotReplayableError) else f"it is no record: {error!r}"
+            self._stop(placed, str(said))
+            return
+        self._led_to[record["hash"]] = played
+        self.played += 1
+        self.different += bool(differences)
+        self.codes.add(played.code)
+        for one in differences:
+            self._find(placed, one)
+
+    def _stop(self, placed: Placed, why: str) -> None:
+        self.stopped += 1
+        self._find(placed, None, why)
+
+    def _find(self, placed: Placed, difference: Difference | None, why: str = "") -> None:
+        if len(self.findings) < _MOST_TOLD:
+            place = f"{self._sources.name(placed.file)}:{placed.line}"
+            self.findings.append(Finding(placed.record["n"], place, difference, why))
+
+
+def _as_json(verdict: Verdict) -> bytes:
+    findings = [
+        one._asdict() | {"difference": one.difference and one.difference._asdict()}
+        for one in verdict.findings
+    ]
+    return _encode(verdict._asdict() | {"findings": findings})
+
+
+def _in_words(verdict: Verdict) -> Iterator[str]:
+    room = printable(verdict.room_sid)
+    if not verdict.findings:
+        yield f"{room}  identical: {verdict.played} records"
+        return
+    what = f"DIFFERENT in {verdict.different} of" if verdict.different else "NOT REPLAYABLE after"
+    yield f"{room}  {what} {verdict.played} records"
+    for one in verdict.findings:
+        where = f"    n {one.n} in {printable(one.place)}"
+        if one.difference is None:
+            yield f"{where}: not replayable from here, since {printable(one.why)}"
+            continue
+        yield f"{where}: {one.difference.what}"
+        yield f"        logged   {printable(str(one.difference.logged))}"
+        yield f"        replayed {printable(str(one.difference.replayed))}"
+    if len(verdict.findings) == _MOST_TOLD:
+        yield "    and so on"
+
+
+def _summed_up(told: dict[str, Any]) -> Iterator[str]:
+    yield f"{told['records']} records of {told['rooms']} rooms were played again."
+    others = [code for code in told["logged_codes"] if code != told["code"]]
+    if others:
+        yield (
+            f"They were concluded by another heart ({', '.join(others)}) than today's"
+            f" ({told['code']})."
+        )
+    if told["not_as_written"]:
+        yield f"Records passed over, not being as they were written: {told['not_as_written']}."
+    for name, why in told["broken"].items():
+        yield f"{printable(name)} could not be read to its end: {printable(why)}"
+    if told["not_replayable"]:
+        yield f"Rooms that could not be played to their end: {told['not_replayable']}."
+    yield f"{told['different']} rooms DIFFERENT" if told["different"] else "IDENTICAL"

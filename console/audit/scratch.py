@@ -1,0 +1,153 @@
+"""Scratch: what was found in log files, put in order on disk, so that memory stays bounded.
+
+A database of its own that no file name leads to, and that is gone with the process. What a record
+says is not in it: of each there are its number, its hashes and its place.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
+from typing import NamedTuple
+
+from console.audit.chain import Head, Link
+from console.audit.reading import Remains
+
+# In KiB, of the database and of each sort; beyond it both go to disk.
+_CACHE_KIB = 64 * 1024
+_AT_ONCE = 5_000
+
+_TABLES = """
+    CREATE TABLE links (room TEXT, n INT, hash BLOB, prev BLOB, fits INT, time_ms INT,
+                        closing INT, signed INT, file INT, line INT);
+    CREATE TABLE remains (room TEXT, n INT, hash BLOB, file INT, line INT);
+    CREATE TABLE heads (room TEXT PRIMARY KEY, n INT, hash BLOB, found INT) WITHOUT ROWID;
+"""
+# What was torn and written again whole is no loss.
+_LOST = """
+    INSERT INTO links
+    SELECT coalesce(room, ''), coalesce(n, 0), x'', x'', 0, 0, 0, NULL, file, line FROM remains
+    WHERE NOT EXISTS (SELECT 1 FROM links WHERE fits AND links.hash = remains.hash)
+      AND NOT EXISTS (SELECT 1 FROM links WHERE fits AND links.room = remains.room
+                                                     AND links.n = remains.n)
+"""
+_IN_ORDER = """
+    SELECT room, n, hash, prev, fits, time_ms, closing, signed, file, line FROM links
+    ORDER BY room, n, file, line
+"""
+
+
+class Row(NamedTuple):
+    """A record as it was found; hashes as bytes, empty in the first record and where none fit."""
+
+    room: str
+    n: int
+    hash: bytes
+    prev: bytes
+    fits: bool
+    time_ms: int
+    closing: bool
+    signed: bool | None
+    file: int
+    line: int
+
+
+class Scratch:
+    """What was found so far."""
+
+    def __init__(self, place: Callable[[int, int], str]) -> None:
+        """Make an empty one.
+
+        Args:
+            place: names a line of a file for a person.
+        """
+        self._place = place
+        # Without a name SQLite keeps it in a file of its own, as far as it outgrows the cache.
+        self._database = sqlite3.connect("", isolation_level=None)
+        self._database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        self._database.execute("PRAGMA temp_store = FILE")
+        self._database.execute("PRAGMA journal_mode = OFF")
+        self._database.executescript(_TABLES)
+        self._rows: list[Row] = []
+        self._torn = False
+
+    def add(self, row: Row) -> None:
+        self._rows.append(row)
+        if len(self._rows) >= _AT_ONCE:
+            self._flush()
+
+    def add_remains(self, remains: Remains, file: int, line: int) -> None:
+        """Keep what is left of a record that cannot be read."""
+        self._torn = True
+        digest = bytes.fromhex(remains.hash) if remains.hash else None
+        self._database.execute(
+            "INSERT INTO remains VALUES (?, ?, ?, ?, ?)",
+            (remains.room_sid, remains.n, digest, file, line),
+        )
+
+    def add_heads(self, heads: Iterable[tuple[str, Head]]) -> None:
+        """Keep where chains end in Redis."""
+        self._database.executemany(
+            "INSERT OR REPLACE INTO heads VALUES (?, ?, ?, 0)",
+            (
+                (room, head.n, None if head.hash is None else bytes.fromhex(head.hash))
+                for room, head in heads
+            ),
+        )
+
+    def rooms(self) -> Iterator[tuple[str, Iterator[list[Link]]]]:
+        """Give each room with what was found under each of its numbers, both in order."""
+        self._flush()
+        if self._torn:
+            self._database.execute("CREATE INDEX by_hash ON links (hash)")
+            self._database.execute("CREATE INDEX by_number ON links (room, n)")
+            self._database.execute(_LOST)
+        rows = map(Row._make, self._database.execute(_IN_ORDER))
+        for room, of_room in groupby(rows, key=itemgetter(0)):
+            numbers = groupby(of_room, key=itemgetter(1))
+            yield room, ([self._link(row) for row in some] for _, some in numbers)
+
+    def head(self, room: str) -> Head | None:
+        """Tell where a room's chain ends in Redis; and that the room is in the files."""
+        found = self._database.execute("SELECT n, hash FROM heads WHERE room = ?", (room,))
+        row = found.fetchone()
+        if row is None:
+            return None
+        self._database.execute("UPDATE heads SET found = 1 WHERE room = ?", (room,))
+        return _head(*row)
+
+    def absent(self) -> Iterator[tuple[str, Head]]:
+        """Give the heads that nobody has asked for."""
+        for room, n, digest in self._database.execute(
+            "SELECT room, n, hash FROM heads WHERE NOT found"
+        ):
+            yield room, _head(n, digest)
+
+    def close(self) -> None:
+        self._database.close()
+
+    def _flush(self) -> None:
+        self._database.execute("BEGIN")
+        self._database.executemany(
+            "INSERT INTO links VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._rows
+        )
+        self._database.execute("COMMIT")
+        self._rows.clear()
+
+    def _link(self, row: Row) -> Link:
+        return Link(
+            n=row.n,
+            hash=row.hash.hex(),
+            prev=row.prev.hex(),
+            fits=bool(row.fits),
+            time_ms=row.time_ms,
+            closing=bool(row.closing),
+            signed=None if row.signed is None else bool(row.signed),
+            place=self._place(row.file, row.line),
+        )
+
+
+def _head(n: int, digest: bytes | None) -> Head:
+    return Head(n, None if digest is None else digest.hex())

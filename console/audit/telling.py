@@ -1,0 +1,163 @@
+"""A story as plain text, for a terminal or a mail. Pure.
+
+Identities and names are raw text from strangers: whatever a terminal might obey is escaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from console.audit.chain import WORDS, Judgement
+from console.audit.rebuild import Heard
+from console.audit.story import Alarm, Expulsion, Stay, Story
+from console.audit.timeline import gap_in_words, oddity, timeline
+from console.audit.words import clock, day, lasting, many, named, short, stamp
+from console.sentences import printable
+
+
+def header(story: Story, judgement: Judgement) -> Iterator[str]:
+    """Say which room it is, and how far the log can be trusted."""
+    name = "(name not heard)" if story.name is None else f"“{story.name}”"
+    yield f"Room {name}  {story.room_sid}" + (f"  ({story.type})" if story.type else "")
+    yield f"{stamp(story.span.start)} to {stamp(story.span.end)} UTC, {ended(story)}"
+    yield f"The log of this room is {trust(judgement)}"
+
+
+def there_at(story: Story, moment: int) -> Iterator[str]:
+    """Say who was in the room at a moment."""
+    there = story.there_at(moment)
+    people = {stay.identity for stay in there}
+    yield f"At {stamp(moment)} UTC there {'was' if len(people) == 1 else 'were'} {_people(people)}"
+    yield from (f"  {line}" for line in _stays(there))
+    for gap in story.gaps:
+        if gap.span.start <= moment <= gap.span.end:
+            yield f"  Not all was heard about then: {gap_in_words(gap)}."
+
+
+def text(story: Story, judgement: Judgement, identity: str | None) -> Iterator[str]:
+    """Tell the whole story, or that of one person."""
+    yield from header(story, judgement)
+    stays = [one for one in story.stays if identity in {None, one.identity}]
+    expulsions = [one for one in story.expulsions if identity in {None, one.identity}]
+    alarms = [one for one in story.alarms if identity is None or one.identity in {None, identity}]
+    yield from _section("Who was there", _stays(stays))
+    yield from _section("Who was thrown out", _expulsions(expulsions))
+    yield from _section("What was not heard", _unheard(story))
+    yield from _section("Alerts", map(_alarm, alarms))
+    odd = [(one, told) for one in story.heard if (told := oddity(one))]
+    yield from _section(
+        "Late, repeated and unusual callbacks",
+        (f"{clock(one.arrived)}  {told}  ({source(one)})" for one, told in odd),
+    )
+    yield from _section("What happened, in order", _in_order(story, identity))
+
+
+def trust(judgement: Judgement) -> str:
+    """Say whether the log of a room is whole."""
+    if judgement.whole:
+        end = "with its closing record" if judgement.closed else "and has no closing record yet"
+        return f"whole: {many(judgement.records, 'record')}, {end}."
+    words = "; ".join(f"{one.word} ({WORDS[one.word]})" for one in judgement.findings)
+    return f"NOT WHOLE: {words}."
+
+
+def ended(story: Story) -> str:
+    """Say how long the room was, and how it ended."""
+    ends = {"room-ended": "ended", "presumed": "presumed to have ended", None: "not closed"}
+    return f"{lasting(story.span.end - story.span.start)}, {ends.get(story.closed_by, 'ended')}"
+
+
+def source(heard: Heard) -> str:
+    """Say which callback something is taken from, and where the log has it."""
+    return f"callback {heard.id or 'unread'}, n {heard.n}, {heard.place}"
+
+
+def evidence(heard: Heard) -> str:
+    """Say what a callback is evidence of: what happened when, and when that was heard."""
+    if heard.callback is None:
+        return source(heard)
+    return (
+        f"{heard.callback.event} of {short(heard.callback.text('participant_sid') or '')},"
+        f" stamped {clock(heard.callback.at)}, heard {clock(heard.arrived)}"
+    )
+
+
+def _people(people: set[str | None]) -> str:
+    return "nobody." if not people else f"{many(len(people), 'person', 'people')}:"
+
+
+def _section(title: str, lines: Iterator[str]) -> Iterator[str]:
+    yield ""
+    yield title
+    told = [f"  {line}" for line in lines]
+    yield from told or ["  nothing"]
+
+
+def _stays(stays: list[Stay]) -> Iterator[str]:
+    width = max((len(printable(named(one.identity))) for one in stays), default=0)
+    for one in stays:
+        until = "…           " if one.still_there else clock(one.span.end)
+        how = "still there" if one.still_there else one.cause
+        if one.evicted_by:
+            how = f"thrown out by {short(one.evicted_by)}"
+        if not one.started_by:
+            how += ", start inferred"
+        yield (
+            f"{printable(named(one.identity)):{width}}  {clock(one.span.start)} to {until}"
+            f"  {lasting(one.span.end - one.span.start):>12}  {one.participant_sid}  {how}"
+        )
+
+
+def _expulsions(expulsions: list[Expulsion]) -> Iterator[str]:
+    for one in expulsions:
+        yield (
+            f"{clock(one.at)}  {printable(named(one.identity))}: session {one.evicted.number} by"
+            f" session {one.survivor.number}; it ended {after(one.gap_ms)} the other began"
+        )
+        for heard in one.evidence:
+            yield f"    {evidence(heard)}"
+            yield f"        {source(heard)}"
+
+
+def after(gap_ms: int) -> str:
+    """Say how an end lies to a start."""
+    return f"{abs(gap_ms)} ms {'after' if gap_ms >= 0 else 'before'}"
+
+
+def _unheard(story: Story) -> Iterator[str]:
+    for gap in story.gaps:
+        around = f"between {clock(gap.span.start)} and {clock(gap.span.end)}"
+        yield f"{gap_in_words(gap)}, {around}"
+    yield from inferred(story)
+
+
+def inferred(story: Story) -> Iterator[str]:
+    """Say which beginnings and ends were not heard themselves."""
+    if not story.opened_by:
+        yield "room-created: the room is known from what was heard later"
+    for one in story.stays:
+        what = f"of {printable(named(one.identity))}, {short(one.participant_sid)}"
+        if not one.started_by:
+            yield f"participant-connected {what}: its start is inferred"
+        if not one.ended_by and not one.still_there:
+            yield f"participant-disconnected {what}: it ended with the room"
+    if not story.ended_by:
+        yield "room-ended: as far as this log goes, the room is open"
+
+
+def _alarm(one: Alarm) -> str:
+    until = clock(one.resolved) if one.resolved is not None else "not resolved"
+    return f"{clock(one.raised)} to {until}  {one.severity} {one.name}: {printable(one.summary)}"
+
+
+def _in_order(story: Story, identity: str | None) -> Iterator[str]:
+    today = ""
+    for one in timeline(story, identity):
+        if day(one.at) != today:
+            today = day(one.at)
+            yield today
+        # An alert names the person itself.
+        is_alert = one.kind in {"alert", "calm"}
+        who = "" if one.who is None or is_alert else f"{printable(one.who)} "
+        where = f"  (n {one.heard.n})" if one.heard else ""
+        yield f"{clock(one.at)}  {who}{printable(one.text)}{where}"

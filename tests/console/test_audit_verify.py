@@ -1,0 +1,326 @@
+"""`rollcall audit verify`: whatever is done to a log is caught, and told with the right word."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from audit_logs import (
+    KEY,
+    RECORDED,
+    RECORDED_ROOM,
+    STORM,
+    STORM_ROOM,
+    Verifier,
+    changed,
+    lines_of,
+    resealed,
+)
+from audits import AuditOutput
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from redis import Redis
+
+from console.audit.chain import WORDS
+from console.audit.verify import Demands
+from ingest.inbox import Inbox
+from schemas.audit import seal
+from schemas.audit_keys import SigningKey
+from schemas.keys import Keyspace, shard_of
+from schemas.logs import Lines
+from schemas.settings import Settings
+from workers.bounds import bounds_of
+from workers.drain import Drain
+from workers.store import Store
+
+BY_KEY = Demands(public_keys=(KEY.public.text,))
+CLOSED = Demands(public_keys=(KEY.public.text,), closed=True)
+OTHERS = b'{"event":"callback_accepted","process":"web","pid":1}\nplain words\n'
+
+
+@pytest.fixture
+def verified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Verifier:
+    return Verifier(tmp_path, capsys)
+
+
+def rest_resealed(lines: list[bytes], index: int) -> list[bytes]:
+    """Change a record and give all that follow it new hashes, as whoever lacks the key would."""
+    digest, line = resealed(lines[index], late=True)
+    done = [*lines[:index], line]
+    for following in lines[index + 1 :]:
+        digest, line = resealed(following, prev=digest)
+        done.append(line)
+    return done
+
+
+# -- a log that is whole -------------------------------------------------------------------------
+
+
+def test_a_log_as_it_was_written_is_whole(verified: Verifier) -> None:
+    said = verified(RECORDED + OTHERS + STORM)
+    assert said.whole
+    assert said.rooms == {RECORDED_ROOM: [], STORM_ROOM: []}
+    assert said.summary["records"] == len(lines_of(RECORDED + STORM))
+    assert said.summary["lines"] == said.summary["records"] + 2
+    assert said.summary["closed"] == 1
+
+
+def test_the_signature_of_a_closing_record_is_checked_with_the_public_key(
+    verified: Verifier,
+) -> None:
+    said = verified(STORM, demands=CLOSED)
+    assert said.whole
+    assert said.summary["signed"] == 1
+
+
+def test_any_order_and_any_number_of_files_are_whole(verified: Verifier) -> None:
+    lines = lines_of(STORM + RECORDED)
+    assert verified(b"".join(lines[::-2]), b"", b"".join(lines[::2]), OTHERS).whole
+
+
+def test_identical_records_are_counted_and_no_fault(verified: Verifier) -> None:
+    said = verified(STORM, STORM)
+    assert said.whole
+    assert said.summary["copies"] == len(lines_of(STORM))
+
+
+def test_a_line_that_was_torn_and_written_again_is_no_fault(verified: Verifier) -> None:
+    lines = lines_of(STORM)
+    for torn in (lines[4][:40], lines[4][:300], lines[4][:-20], lines[4][200:-1]):
+        assert verified(b"".join([*lines[:5], torn + b"\n", *lines[4:]])).whole
+
+
+def test_a_line_that_is_being_written_is_not_there_yet(verified: Verifier) -> None:
+    said = verified(STORM + lines_of(RECORDED)[0][:-30])
+    assert said.whole
+    assert said.summary["unfinished"] == 1
+    lines = lines_of(STORM)
+    cut = b"".join([*lines[:-1], lines[-1][:-30]])
+    assert verified(cut, demands=CLOSED).rooms == {STORM_ROOM: ["open"]}
+
+
+def test_a_room_that_begins_anew_long_after_its_tombstone_is_no_fork(verified: Verifier) -> None:
+    first = json.loads(lines_of(STORM)[0])
+    del first["hash"]
+    _, anew = seal(first | {"time": "2023-10-14T20:00:00.000Z", "task_id": "another"})
+    assert verified(STORM + anew).whole
+
+
+# -- what is done to it ---------------------------------------------------------------------------
+
+Tampering = Callable[[list[bytes]], list[bytes]]
+
+
+def without(index: int) -> Tampering:
+    def remove(lines: list[bytes]) -> list[bytes]:
+        del lines[index]
+        return lines
+
+    return remove
+
+
+def contents_exchanged(lines: list[bytes]) -> list[bytes]:
+    one, other = json.loads(lines[6]), json.loads(lines[9])
+    lines[6] = changed(lines[6], lambda record: record.update(params=other["params"]))
+    lines[9] = changed(lines[9], lambda record: record.update(params=one["params"]))
+    return lines
+
+
+def doubled_with_a_change(lines: list[bytes]) -> list[bytes]:
+    return [*lines, changed(lines[6], lambda record: record.update(worker="another"))]
+
+
+def doubled_with_a_change_and_a_new_hash(lines: list[bytes]) -> list[bytes]:
+    return [*lines, resealed(lines[6], worker="another")[1]]
+
+
+def numbers_exchanged(lines: list[bytes]) -> list[bytes]:
+    lines[6], lines[7] = resealed(lines[6], n=8)[1], resealed(lines[7], n=7)[1]
+    return lines
+
+
+def moved_from_another_room(lines: list[bytes]) -> list[bytes]:
+    stolen = json.loads(lines_of(RECORDED)[6]) | {"room_sid": STORM_ROOM, "n": 39}
+    return [*lines, json.dumps(stolen).encode() + b"\n"]
+
+
+def moved_from_another_room_with_a_new_hash(lines: list[bytes]) -> list[bytes]:
+    return [*lines, resealed(lines_of(RECORDED)[6], room_sid=STORM_ROOM)[1]]
+
+
+def said_twice(lines: list[bytes]) -> list[bytes]:
+    # A reader that takes the first of two would be shown another parameter set.
+    lines[6] = lines[6].replace(b'"params":{', b'"params":{},"params":{', 1)
+    return lines
+
+
+def signature_removed(lines: list[bytes]) -> list[bytes]:
+    lines[-1] = changed(lines[-1], lambda record: record.pop("signature"))
+    return lines
+
+
+@pytest.mark.parametrize(
+    ("tampering", "word"),
+    [
+        (without(0), "begins-late"),
+        (without(9), "missing"),
+        (without(-1), "open"),
+        (contents_exchanged, "altered"),
+        (doubled_with_a_change, "altered"),
+        (doubled_with_a_change_and_a_new_hash, "forked"),
+        (numbers_exchanged, "altered"),
+        (moved_from_another_room, "altered"),
+        (moved_from_another_room_with_a_new_hash, "altered"),
+        (said_twice, "altered"),
+        (signature_removed, "unsigned"),
+        (lambda lines: rest_resealed(lines, 20), "unsigned"),
+        (lambda lines: rest_resealed(lines, len(lines) - 1), "unsigned"),
+    ],
+)
+def test_tampering_is_caught(tampering: Tampering, word: str, verified: Verifier) -> None:
+    said = verified(b"".join(tampering(lines_of(STORM))), demands=CLOSED)
+    assert not said.whole
+    assert word in said.rooms[STORM_ROOM]
+
+
+@pytest.mark.parametrize("field", sorted(json.loads(lines_of(STORM)[8])))
+def test_a_changed_byte_in_any_field_is_caught(field: str, verified: Verifier) -> None:
+    lines = lines_of(STORM)
+    line, name = lines[8], b'"%s":' % field.encode()
+    begin = line.index(name) + len(name)
+    value = next(at for at in range(begin, len(line)) if chr(line[at]).isalnum())
+    for at in (begin - 3, value):
+        lines[8] = line[:at] + (b"7" if line[at : at + 1] != b"7" else b"8") + line[at + 1 :]
+        said = verified(b"".join(lines))
+        assert "altered" in [word for words in said.rooms.values() for word in words]
+
+
+@hypothesis_settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_any_flipped_bit_of_a_log_is_caught_or_harmless(
+    data: st.DataObject, verified: Verifier
+) -> None:
+    log = OTHERS + STORM
+    at = data.draw(st.integers(0, len(log) - 1))
+    flipped = log[:at] + bytes([log[at] ^ 1 << data.draw(st.integers(0, 7))]) + log[at + 1 :]
+    said = verified(flipped, demands=CLOSED)
+    if at < len(OTHERS) - 1:
+        assert said.whole
+    elif not said.whole:
+        assert set(said.summary["wrong"]) <= WORDS.keys()
+    else:
+        # The line ends otherwise, or a line of others has become longer.
+        assert log[at : at + 1] == b"\n"
+
+
+def test_without_the_key_a_log_may_be_written_anew_and_with_it_not(verified: Verifier) -> None:
+    tampered = b"".join(rest_resealed(lines_of(STORM), 20))
+    assert verified(tampered).whole
+    assert verified(tampered, demands=BY_KEY).rooms == {STORM_ROOM: ["unsigned"]}
+
+
+def test_a_signature_of_somebody_else_is_none(verified: Verifier) -> None:
+    other, _ = SigningKey.generated()
+    said = verified(STORM, demands=Demands(public_keys=(other.public.text,)))
+    assert said.rooms == {STORM_ROOM: ["unsigned"]}
+    both = Demands(public_keys=(other.public.text, KEY.public.text))
+    assert verified(STORM, demands=both).whole
+
+
+# -- beside what is live --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def live(redis: Redis, settings: Settings, recorded_room: list[dict[str, str]]) -> bytes:
+    """The log of a drain that has drained two rooms, and what it has stored is in Redis."""
+    keyspace = Keyspace(settings.prefix)
+    inbox = Inbox(redis, keyspace, settings.shards)
+    store = Store(redis, keyspace, shards=settings.shards, maxlen=settings.events_maxlen)
+    audit = AuditOutput()
+    drain = Drain(store, bounds_of(settings), Lines(audit.writing))
+    for params in recorded_room:
+        inbox.deposit(params, "")
+        inbox.deposit(params | {"RoomSid": STORM_ROOM}, "")
+    for shard in {shard_of(sid, settings.shards) for sid in (RECORDED_ROOM, STORM_ROOM)}:
+        drain.drain(shard, {"task_id": "of-the-test"})
+    log = audit.text()
+    audit.close()
+    return log
+
+
+def test_a_log_that_ends_as_it_is_live_is_whole(
+    live: bytes, verified: Verifier, settings: Settings
+) -> None:
+    said = verified(live, demands=Demands(settings=settings))
+    assert said.whole
+    assert said.rooms == {RECORDED_ROOM: [], STORM_ROOM: []}
+
+
+def _of_room(log: bytes, room_sid: str) -> list[bytes]:
+    return [line for line in lines_of(log) if json.loads(line)["room_sid"] == room_sid]
+
+
+def test_a_removed_last_line_shows_beside_the_live_head(
+    live: bytes, verified: Verifier, settings: Settings
+) -> None:
+    lines = _of_room(live, STORM_ROOM)
+    log = b"".join([*_of_room(live, RECORDED_ROOM), *lines[:-1]])
+    assert verified(log).whole
+    said = verified(log, demands=Demands(settings=settings))
+    assert said.rooms == {RECORDED_ROOM: [], STORM_ROOM: ["truncated"]}
+
+
+def test_a_room_that_was_removed_shows_while_it_is_live(
+    live: bytes, verified: Verifier, settings: Settings
+) -> None:
+    log = b"".join(_of_room(live, RECORDED_ROOM))
+    said = verified(log, demands=Demands(settings=settings))
+    assert said.rooms == {RECORDED_ROOM: [], STORM_ROOM: ["absent"]}
+
+
+def test_a_suffix_written_anew_shows_beside_the_live_head(
+    live: bytes, verified: Verifier, settings: Settings
+) -> None:
+    lines = rest_resealed(_of_room(live, STORM_ROOM), 5)
+    log = b"".join([*_of_room(live, RECORDED_ROOM), *lines])
+    said = verified(log, demands=Demands(settings=settings))
+    assert said.rooms == {RECORDED_ROOM: [], STORM_ROOM: ["altered"]}
+
+
+# -- the command ----------------------------------------------------------------------------------
+
+
+def run(*arguments: str, given: bytes = b"") -> tuple[int, str, str]:
+    done = subprocess.run(
+        ["rollcall", "audit", *arguments], input=given, capture_output=True, check=False, timeout=60
+    )
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def test_the_command_ends_with_0_only_when_all_is_whole() -> None:
+    code, said, complaint = run("verify", "-", given=STORM)
+    assert (code, complaint) == (0, "")
+    assert f"{STORM_ROOM}  whole: {len(lines_of(STORM))} records, closed" in said
+    assert said.endswith("WHOLE\n")
+    code, said, _ = run("verify", "--quiet", "-", given=STORM.replace(b"Kim", b"Tim", 1) + RECORDED)
+    assert code == 1
+    assert f"{STORM_ROOM}  NOT WHOLE: altered\n" in said
+    assert "n 2 in standard input:2 does not fit its hash" in said
+    assert RECORDED_ROOM not in said
+    assert said.endswith("NOT WHOLE\n")
+
+
+def test_a_private_key_given_by_mistake_is_not_shown(tmp_path: Path) -> None:
+    log = tmp_path / "worker.log"
+    log.write_bytes(STORM)
+    secret = "no key, and a secret"
+    code, said, complaint = run("verify", "--key", secret, str(log))
+    assert code == 2
+    assert "no Ed25519 public key" in complaint
+    assert secret not in said + complaint

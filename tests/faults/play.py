@@ -1,0 +1,116 @@
+"""Playing a scenario: start, break, mend, wait, and check every callback. One row comes of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from faults.evidence import Findings, examine
+from faults.places import Place, Places, single
+from faults.said import lines_of
+from faults.stage import Plan, Stage, staged
+
+
+class Scenario(NamedTuple):
+    """One fault."""
+
+    # What is broken, as the table says it.
+    fault: str
+    # Breaks and mends; returns how many times.
+    inject: Callable[[Stage, Place, int], int]
+    # How many times, or for how many seconds, in the long form, and in the short one: 0 leaves it
+    # out there.
+    times: int
+    times_short: int = 0
+    place: Places = single
+    # Whose output goes through a pipe.
+    piped: Collection[str] = ()
+    settings: Mapping[str, str] = {}
+    # Whether Redis forgets what it has answered for, so that commits are done again; and whether
+    # callbacks may be lost by that, which must be reported then.
+    forgets: bool = False
+    loses: bool = False
+    # Says what is missing on this machine; nothing where all is there.
+    missing: Callable[[], str] = str
+
+
+class Row(NamedTuple):
+    """What came of a scenario."""
+
+    fault: str
+    # How often it was injected.
+    times: int = 0
+    # Callbacks that were acknowledged; those of them without effect; and effects that came twice.
+    sent: int = 0
+    lost: int = 0
+    doubled: int = 0
+    # From the end of a fault until all that had been acknowledged was applied: the longest.
+    pause: float = 0.0
+    problems: tuple[str, ...] = ()
+    # What is worth knowing beside the numbers.
+    note: str = ""
+
+
+def play(scenario: Scenario, *, seed: int, times: int, folder: Path) -> Row:
+    """Play a scenario in a folder of its own."""
+    with scenario.place(folder) as place:
+        settings = {**place.settings, **scenario.settings}
+        plan = Plan(folder, seed, place.redis_url, place.broker_url, scenario.piped, settings)
+        with staged(plan) as stage:
+            stage.play(1.0)
+            injected = scenario.inject(stage, place, times)
+            stage.sender.finish()
+            if not scenario.loses:
+                stage.recover()
+            stage.wait_until(stage.drained)
+            codes = stage.supervisor.stop_gently()
+            logs = sorted(folder.glob("*.log"))
+            with stage.client() as client:
+                found = examine(client, stage.settings, stage.sender.acknowledged, logs)
+    found.problems += [f"{name} ended with {code}" for name, code in codes.items() if code]
+    return _judged(
+        scenario,
+        stage,
+        injected,
+        found,
+        Counter(str(line.get("event")) for line in lines_of(*logs)),
+    )
+
+
+def _judged(
+    scenario: Scenario, stage: Stage, injected: int, found: Findings, said: Counter[str]
+) -> Row:
+    problems, notes = [*found.problems], []
+    answers = stage.sender.answers
+    if found.doubled:
+        problems.append("effects came twice")
+    if found.lost > stage.forgettable or (found.lost and not scenario.loses):
+        problems.append("callbacks are lost")
+    if found.lost and not any(said[event] for event in _LOSSES):
+        problems.append("the loss was not reported")
+    if found.forgotten and not scenario.forgets:
+        problems.append(f"{found.forgotten} records of the audit are of no commit")
+    elif found.forgotten:
+        notes.append(f"{found.forgotten} records of the audit are of commits that Redis forgot")
+    if answers.keys() - {204, 503}:
+        problems.append(f"the door answered {dict(answers)}")
+    if answers[503]:
+        # Not acknowledged, and said so: where nothing is to be lost, it is sent again.
+        notes.append(f"answered 503 {answers[503]} times")
+    notes += [f"{event} {said[event]}" for event in _LOSSES if said[event] and scenario.forgets]
+    return Row(
+        fault=scenario.fault,
+        times=injected,
+        sent=len(stage.sender.acknowledged),
+        lost=found.lost,
+        doubled=found.doubled,
+        pause=max(stage.pauses, default=0.0),
+        problems=tuple(problems),
+        note="; ".join(notes),
+    )
+
+
+# The log lines that say that Redis has forgotten something.
+_LOSSES = ("redis_lost_its_tail", "redis_lost_commits")
