@@ -17,7 +17,7 @@ ONLY   ?=
 LONG   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-long door-differential outage fuzz faults bench-heart bench bench-smoke semantics check format lock clean
+.PHONY: help run demo test test-long door-differential outage fuzz faults bench-heart bench bench-smoke semantics audit-format sample-audit check format lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -58,6 +58,12 @@ bench-smoke: $(STAMP)  ## the same in seconds, only to see that it runs and coun
 
 semantics: $(STAMP)  ## write docs/semantics.md anew from what the heart does
 	@PYTHONPATH=.:tests $(BIN)/python tests/semantics.py
+
+audit-format: $(STAMP)  ## write the tables of docs/audit.md anew from the schema of the records
+	@PYTHONPATH=.:tests $(BIN)/python tests/audit_document.py
+
+sample-audit: $(STAMP)  ## write docs/sample-audit.html anew from two rooms' logs
+	@PYTHONPATH=.:tests $(BIN)/python tests/audit_sample.py
 
 check: $(STAMP)  ## ruff, mypy strict, import contracts
 	@$(BIN)/ruff format --check .

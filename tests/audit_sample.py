@@ -17,10 +17,10 @@ from typing import NamedTuple
 from rooms import BOUNDS, callback
 
 from console.audit.explain import collect
+from console.audit.narration import tell
 from console.audit.page import Chapter, chapter, page_of
 from console.audit.rebuild import rebuild
 from console.audit.sources import Sources
-from console.audit.story import tell
 from console.audit.words import read_moment
 from schemas.callbacks import parse_timestamp, room_of
 from schemas.inbox import encode_params

@@ -7,6 +7,7 @@ than the last number's hashes and what is wrong, so a room may have any number o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 # What can be wrong with a room, a word each, in the order in which it is told.
@@ -124,10 +125,11 @@ class Judge:
         self._compare_with_head(n, whole)
         self._records += len(whole)
         self._last, self._hashes, self._claimed = n, frozenset(whole), []
-        closing = [one for one in whole.values() if one.closing]
+        # Copies too: a hash does not cover the signature beside it.
+        closing = [one for one in links if one.fits and one.closing]
         self._closed = bool(closing)
+        self._signed = all(one.signed for one in closing)
         for one in closing:
-            self._signed = bool(one.signed)
             if one.signed is False:
                 self._say("unsigned", f"n {n} in {one.place}")
 
@@ -173,22 +175,19 @@ class Judge:
         for prev, siblings in by_prev.items():
             others = siblings[1:]
             if n == 1:
-                begun_anew = [
-                    later
-                    for before, later in zip(siblings, others, strict=False)
-                    if later.time_ms - before.time_ms >= _ANOTHER_AFTER_MS
-                ]
+                begun_anew = _begun_anew(siblings)
                 self._chains += len(begun_anew)
                 others = [one for one in others if one not in begun_anew]
             if others:
                 places = ", ".join(one.place for one in siblings)
                 self._say("forked", f"n {n}: {places}", len(others))
-            if (n == 1) != (prev == "") or (self._hashes and prev not in self._hashes):
-                what = "the first" if n == 1 else f"n {n - 1}"
-                if n > 1 and self._chains > 1:
-                    self._say("missing", f"{what} of one of {self._chains} chains")
-                else:
-                    self._say("altered", f"n {n} in {siblings[0].place} does not follow {what}")
+            place = siblings[0].place
+            if n == 1 and prev:
+                self._say("altered", f"n 1 in {place} names one before it")
+            elif n > 1 and self._hashes and prev not in self._hashes and self._chains > 1:
+                self._say("missing", f"n {n - 1} of one of {self._chains} chains")
+            elif n > 1 and (not prev or (self._hashes and prev not in self._hashes)):
+                self._say("altered", f"n {n} in {place} does not follow n {n - 1}")
 
     def _compare_with_head(self, n: int, whole: Mapping[str, Link]) -> None:
         """Compare the records of the number at which the chain ends in Redis."""
@@ -216,6 +215,15 @@ class Judge:
         known = self._wrong.get(word, Finding(word, [], 0))
         told = [*known.where, where] if len(known.where) < _MOST_TOLD else known.where
         self._wrong[word] = Finding(word, told, known.times + count)
+
+
+def _begun_anew(first: list[Link]) -> list[Link]:
+    """Of first records, by time, find those that begin another chain long after the one before."""
+    return [
+        later
+        for before, later in pairwise(first)
+        if later.time_ms - before.time_ms >= _ANOTHER_AFTER_MS
+    ]
 
 
 def _range(least: int, most: int) -> str:

@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 import click
 
 from console.audit.chain import Judge, Judgement, Link
-from console.audit.reading import Found, Reading, is_as_written
+from console.audit.narration import tell
+from console.audit.reading import Reading, claim_of
 from console.audit.rebuild import rebuild
 from console.audit.sources import Sources
-from console.audit.story import Story, tell
+from console.audit.story import Story
 from console.audit.telling import header, text, there_at
 from console.audit.words import read_moment
 from console.sentences import printable
-from schemas.audit import SETTLED
 from schemas.errors import UnknownRoomError
 
 # Everything else is a name: a room's own SID, an AccountSid, or what stands for a shard.
@@ -85,7 +85,18 @@ def collect(sources: Sources, room_sid: str) -> Logged:
     for found in Reading(sources, about=room_sid.encode()):
         if found.record is None or found.record.get("room_sid") != room_sid:
             continue
-        link = _link(found, f"{sources.name(found.line.file)}:{found.line.number}")
+        claim = claim_of(found)
+        place = f"{sources.name(found.line.file)}:{found.line.number}"
+        link = Link(
+            n=claim.n,
+            hash=claim.hash,
+            prev=claim.prev,
+            fits=claim.fits,
+            time_ms=claim.time_ms,
+            closing=claim.closing,
+            signed=None,
+            place=place,
+        )
         links.append(link)
         if link.fits:
             records.setdefault(link.hash, (found.record, link.place))
@@ -102,22 +113,6 @@ def collect(sources: Sources, room_sid: str) -> Logged:
 def _told(sources: Sources, room_sid: str) -> tuple[Story, Judgement]:
     logged = collect(sources, room_sid)
     return tell(rebuild(room_sid, logged.records)), logged.judgement
-
-
-def _link(found: Found, place: str) -> Link:
-    record = found.record or {}
-    n = record.get("n")
-    numbered = isinstance(n, int) and not isinstance(n, bool)
-    return Link(
-        n=n if numbered and isinstance(n, int) else 0,
-        hash=str(record.get("hash")),
-        prev=str(record.get("prev")),
-        fits=numbered and is_as_written(found),
-        time_ms=0,
-        closing=record.get("event") == SETTLED,
-        signed=None,
-        place=place,
-    )
 
 
 def _sid_of(name: str, sources: Sources) -> str:

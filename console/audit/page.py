@@ -21,11 +21,24 @@ from console.audit.rebuild import Heard
 from console.audit.story import Alarm, Expulsion, Stay, Story, Withdrawn
 from console.audit.telling import after, ended, evidence, inferred, source, trust
 from console.audit.timeline import Entry, gap_in_words, oddity, timeline
-from console.audit.words import clock, day, lasting, many, named, numbers, short, stamp
+from console.audit.words import clock, day, lasting, many, named, numbers, short, stamp, when
 from console.sentences import printable
 
 _FOLDER = files("console.audit") / "templates"
-_WORDS = (clock, day, lasting, many, named, numbers, short, stamp, printable, source, evidence)
+_WORDS = (
+    clock,
+    day,
+    lasting,
+    many,
+    named,
+    numbers,
+    short,
+    stamp,
+    when,
+    printable,
+    source,
+    evidence,
+)
 _SAYINGS = (after, ended, trust, gap_in_words)
 
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from console.audit.rebuild import Heard
-from console.audit.story import Expulsion, Gap, Span, Stay, Story, TrackStory
-from console.audit.telling import after, evidence
-from console.audit.timeline import gap_in_words
-from console.audit.words import clock, lasting, named, short
+from console.audit.story import Expulsion, Gap, Span, Stay, Story
+from console.audit.titles import of_expulsion, of_gap, of_muted, of_stay, of_track
+from console.audit.words import clock, lasting, named
 from console.sentences import printable
 
 # In pixels.
@@ -28,6 +26,8 @@ _MOST_MARKS = 9
 # In percent: half of a label, on a phone.
 _AT_THE_EDGE = 7
 _SECOND = 1_000_000
+# Of tracks; whatever else one is said to be has a colour of its own.
+_KINDS = frozenset({"audio", "video", "data"})
 
 
 class Bar(NamedTuple):
@@ -126,8 +126,7 @@ def picture(story: Story, *, at: int | None = None, identity: str | None = None)
         shown=scale.shown,
         marks=[*_marks(scale)],
         gaps=[
-            Bar(_gap_kind(gap), *scale.across(gap.span), 0, 0, _gap_title(gap))
-            for gap in story.gaps
+            Bar(_gap_kind(gap), *scale.across(gap.span), 0, 0, of_gap(gap)) for gap in story.gaps
         ],
         groups=[
             _group(name, stays, story.expulsions, scale)
@@ -170,7 +169,7 @@ def _about(stays: list[Stay]) -> str:
     thrown_out = sum(stay.evicted_by is not None for stay in stays)
     about = [f"{len(stays)} session{'s' * (len(stays) > 1)}", lasting(whole)]
     if thrown_out:
-        about.append(f"thrown out {thrown_out} time{'s' * (thrown_out > 1)}")
+        about.append(f"thrown out {'once' if thrown_out == 1 else f'{thrown_out} times'}")
     return " · ".join(about)
 
 
@@ -178,7 +177,7 @@ def _lane(stay: Stay, y: int, scale: _Scale) -> tuple[Lane, int]:
     """Draw a session; return it, and where the next one begins."""
     n = stay.started_by.n if stay.started_by else None
     kind = stay.cause or "still-there"
-    bar = Bar(kind, *scale.across(stay.span), y, _SESSION, _stay_title(stay), n)
+    bar = Bar(kind, *scale.across(stay.span), y, _SESSION, of_stay(stay), n)
     y += _SESSION + _BETWEEN_TRACKS
     tracks: list[Bar] = []
     rows: list[int] = []
@@ -186,11 +185,13 @@ def _lane(stay: Stay, y: int, scale: _Scale) -> tuple[Lane, int]:
         row = next((row for row, until in enumerate(rows) if until <= track.span.start), len(rows))
         rows[row : row + 1] = [track.span.end]
         top = y + row * (_TRACK + _BETWEEN_TRACKS)
-        title, n = _track_title(track), track.published_by.n if track.published_by else None
-        tracks.append(Bar(track.kind, *scale.across(track.span), top, _TRACK, title, n))
-        for muted in track.muted:
-            during = f"{track.kind} muted\n{clock(muted.start)} to {clock(muted.end)}"
-            tracks.append(Bar("muted", *scale.across(muted), top, _TRACK, during, n))
+        title, n = of_track(track), track.published_by.n if track.published_by else None
+        kind = track.kind if track.kind in _KINDS else "track"
+        tracks.append(Bar(kind, *scale.across(track.span), top, _TRACK, title, n))
+        tracks += [
+            Bar("muted", *scale.across(muted), top, _TRACK, of_muted(track, muted), n)
+            for muted in track.muted
+        ]
     return Lane(stay, bar, tracks), y + len(rows) * (_TRACK + _BETWEEN_TRACKS) + _BETWEEN_LANES
 
 
@@ -204,50 +205,10 @@ def _arrow(expulsion: Expulsion, bars: dict[str, Bar], scale: _Scale) -> Arrow:
         y1=survivor.y if below else survivor.y + survivor.height,
         x2=scale.x(expulsion.at),
         y2=evicted.y + evicted.height + 1 if below else evicted.y - 1,
-        title="\n".join(
-            [
-                f"Session {expulsion.survivor.number} threw out session {expulsion.evicted.number}",
-                f"which ended at {clock(expulsion.at)}, {after(expulsion.gap_ms)} the other began",
-                *map(evidence, expulsion.evidence),
-            ]
-        ),
+        title=of_expulsion(expulsion),
         n=n,
     )
 
 
-def _stay_title(stay: Stay) -> str:
-    until = "not heard to have ended" if stay.still_there else clock(stay.span.end)
-    lines = [
-        f"{printable(named(stay.identity))}, session {stay.number} ({short(stay.participant_sid)})",
-        f"{clock(stay.span.start)} to {until}, {lasting(stay.span.end - stay.span.start)}",
-    ]
-    if stay.evicted_by:
-        lines.append(f"thrown out by {short(stay.evicted_by)}")
-    lines += map(evidence, _behind(stay))
-    return "\n".join(lines)
-
-
-def _behind(stay: Stay) -> Iterator[Heard]:
-    if stay.started_by:
-        yield stay.started_by
-    if stay.ended_by:
-        yield stay.ended_by
-
-
-def _track_title(track: TrackStory) -> str:
-    name = f" “{printable(track.name)}”" if track.name is not None else ""
-    when = f"{clock(track.span.start)} to {clock(track.span.end)}"
-    lines = [
-        f"{track.kind}{name} ({short(track.track_sid)})",
-        f"{when}, {lasting(track.span.end - track.span.start)}",
-    ]
-    lines += [evidence(one) for one in (track.published_by, track.unpublished_by) if one]
-    return "\n".join(lines)
-
-
 def _gap_kind(gap: Gap) -> str:
     return "gap" if gap.closed is None else "gap closed"
-
-
-def _gap_title(gap: Gap) -> str:
-    return f"{gap_in_words(gap)}\nbetween {clock(gap.span.start)} and {clock(gap.span.end)}"

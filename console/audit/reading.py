@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from console.audit.sources import Line, Sources
-from schemas.audit import seal, signed
+from schemas.audit import SETTLED, seal, signed
+from schemas.callbacks import parse_timestamp
 
 Record = dict[str, Any]
 
@@ -29,6 +30,9 @@ _WRAPPERS = ("log", "message", "MESSAGE", "jsonPayload")
 _OUR_OWN = ("process", "pid")
 # What the hash of a record does not cover.
 NOT_COVERED = frozenset({"hash", "signature"})
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+# No room will ever have more records, and SQLite holds no number beyond 63 bits.
+_GREATEST = 2**53
 _HASH = re.compile(rb'"hash":\s*"([0-9a-f]{64})"')
 _NUMBER = re.compile(rb'"n":\s*(\d{1,15})\b')
 _ROOM = re.compile(rb'"(?:room_sid|RoomSid)":\s*"([^"\\]{1,64})"')
@@ -44,6 +48,22 @@ class Found(NamedTuple):
     record: Record | None
     # The JSON that it was read from, without what is around it.
     text: bytes
+
+
+class Claim(NamedTuple):
+    """What a record says of its place in a chain."""
+
+    room_sid: str
+    # 0 where it has none that can be.
+    n: int
+    # Hex digits. Empty, like `prev`, where they are not to be relied on.
+    hash: str
+    prev: str
+    # Whether it is as it was written.
+    fits: bool
+    # Of a first record, in milliseconds since 1970.
+    time_ms: int
+    closing: bool
 
 
 class Remains(NamedTuple):
@@ -77,7 +97,7 @@ class Reading:
                 self.counts["long"] += 1
             # Most lines of others are told by this alone.
             elif self._about in line.text and (b"hash" in line.text or b"prev" in line.text):
-                found = _found(line, line.text)
+                found = found_in(line, line.text)
                 if found and (found.record or line.text.endswith(b"\n")):
                     self.counts["records"] += 1
                     yield found
@@ -106,6 +126,26 @@ def is_as_written(found: Found) -> bool:
     return found.text == line[:-1] or not _says_twice(found.text)
 
 
+def claim_of(found: Found) -> Claim:
+    """Read what a record says of its place, as far as that can be."""
+    record = found.record or {}
+    room_sid, n, prev = record.get("room_sid"), record.get("n"), record.get("prev")
+    numbered = isinstance(n, int) and not isinstance(n, bool) and 0 < n < _GREATEST
+    linked = isinstance(prev, str) and (prev == "" or _DIGEST.fullmatch(prev) is not None)
+    fits = numbered and linked and isinstance(room_sid, str) and is_as_written(found)
+    return Claim(
+        # A lone surrogate is no text that could be kept, or shown.
+        room_sid=str(room_sid or "").encode(errors="replace").decode(),
+        n=int(n or 0) if numbered else 0,
+        hash=str(record.get("hash")) if fits else "",
+        prev=str(prev) if fits else "",
+        fits=fits,
+        # Only beginnings are told apart by it.
+        time_ms=_milliseconds(record.get("time")) if n == 1 else 0,
+        closing=record.get("event") == SETTLED,
+    )
+
+
 def remains(text: bytes) -> Remains:
     """Look for what names a record, in a line that can be read no more."""
     text = text.replace(b'\\"', b'"')
@@ -117,7 +157,8 @@ def remains(text: bytes) -> Remains:
     )
 
 
-def _found(line: Line, text: bytes) -> Found | None:
+def found_in(line: Line, text: bytes) -> Found | None:
+    """Find the audit record in a line, or what is left of one; None where there is none."""
     start, end = text.find(b'{"'), text.rfind(b"}")
     inner = text[start : end + 1] if 0 <= start < end else b""
     try:
@@ -137,7 +178,7 @@ def _unwrapped(line: Line, outer: Record, text: bytes) -> Found | None:
         if isinstance(inner, dict) and _is_record(inner):
             return Found(line, inner, text)
         if isinstance(inner, str) and ("hash" in inner or "prev" in inner):
-            return _found(line, inner.encode(errors="replace"))
+            return found_in(line, inner.encode(errors="replace"))
     return None
 
 
@@ -148,6 +189,13 @@ def _is_record(value: Record) -> bool:
 def _was_record(text: bytes) -> bool:
     plain = text.replace(b'\\"', b'"')
     return sum(mark in plain for mark in _MARKS) >= len(_MARKS) - 2
+
+
+def _milliseconds(told: Any) -> int:
+    try:
+        return parse_timestamp(told) // 1000
+    except (TypeError, ValueError):
+        return 0
 
 
 def _says_twice(text: bytes) -> bool:

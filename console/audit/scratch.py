@@ -10,10 +10,10 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any
 
 from console.audit.chain import Head, Link
-from console.audit.reading import Remains
+from console.audit.reading import Claim, Remains
 
 # In KiB, of the database and of each sort; beyond it both go to disk.
 _CACHE_KIB = 64 * 1024
@@ -39,21 +39,6 @@ _IN_ORDER = """
 """
 
 
-class Row(NamedTuple):
-    """A record as it was found; hashes as bytes, empty in the first record and where none fit."""
-
-    room: str
-    n: int
-    hash: bytes
-    prev: bytes
-    fits: bool
-    time_ms: int
-    closing: bool
-    signed: bool | None
-    file: int
-    line: int
-
-
 class Scratch:
     """What was found so far."""
 
@@ -70,11 +55,14 @@ class Scratch:
         self._database.execute("PRAGMA temp_store = FILE")
         self._database.execute("PRAGMA journal_mode = OFF")
         self._database.executescript(_TABLES)
-        self._rows: list[Row] = []
+        self._rows: list[tuple[Any, ...]] = []
         self._torn = False
 
-    def add(self, row: Row) -> None:
-        self._rows.append(row)
+    def add(self, claim: Claim, signed: bool | None, file: int, line: int) -> None:
+        """Keep a record that was found, and whether it is signed if that was asked."""
+        digests = bytes.fromhex(claim.hash), bytes.fromhex(claim.prev)
+        told = claim.fits, claim.time_ms, claim.closing, signed
+        self._rows.append((claim.room_sid, claim.n, *digests, *told, file, line))
         if len(self._rows) >= _AT_ONCE:
             self._flush()
 
@@ -104,8 +92,7 @@ class Scratch:
             self._database.execute("CREATE INDEX by_hash ON links (hash)")
             self._database.execute("CREATE INDEX by_number ON links (room, n)")
             self._database.execute(_LOST)
-        rows = map(Row._make, self._database.execute(_IN_ORDER))
-        for room, of_room in groupby(rows, key=itemgetter(0)):
+        for room, of_room in groupby(self._database.execute(_IN_ORDER), key=itemgetter(0)):
             numbers = groupby(of_room, key=itemgetter(1))
             yield room, ([self._link(row) for row in some] for _, some in numbers)
 
@@ -136,16 +123,17 @@ class Scratch:
         self._database.execute("COMMIT")
         self._rows.clear()
 
-    def _link(self, row: Row) -> Link:
+    def _link(self, row: tuple[Any, ...]) -> Link:
+        _, n, digest, prev, fits, time_ms, closing, signed, file, line = row
         return Link(
-            n=row.n,
-            hash=row.hash.hex(),
-            prev=row.prev.hex(),
-            fits=bool(row.fits),
-            time_ms=row.time_ms,
-            closing=bool(row.closing),
-            signed=None if row.signed is None else bool(row.signed),
-            place=self._place(row.file, row.line),
+            n=n,
+            hash=digest.hex(),
+            prev=prev.hex(),
+            fits=bool(fits),
+            time_ms=time_ms,
+            closing=bool(closing),
+            signed=None if signed is None else bool(signed),
+            place=self._place(file, line),
         )
 
 

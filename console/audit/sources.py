@@ -22,6 +22,8 @@ from typing import IO, Any, NamedTuple, cast
 import click
 
 STANDARD_INPUT = "-"
+# In place of the number of a file, for what does not come from one.
+IN_REDIS = -1
 # Twice what the largest callback makes of a record: 64 KiB of parameters, told once more as it lay
 # in the inbox where it was set aside, with every byte escaped.
 LONGEST_LINE = 2 * 1024 * 1024
@@ -63,6 +65,8 @@ class Sources:
 
     def name(self, file: int) -> str:
         """Name a file for a person."""
+        if file == IN_REDIS:
+            return "Redis"
         path = self.paths[file]
         return "standard input" if path == STANDARD_INPUT else path
 

@@ -11,7 +11,7 @@ from console.audit.chain import WORDS, Judgement
 from console.audit.rebuild import Heard
 from console.audit.story import Alarm, Expulsion, Stay, Story
 from console.audit.timeline import gap_in_words, oddity, timeline
-from console.audit.words import clock, day, lasting, many, named, short, stamp
+from console.audit.words import clock, day, lasting, many, named, short, stamp, when
 from console.sentences import printable
 
 
@@ -43,11 +43,11 @@ def text(story: Story, judgement: Judgement, identity: str | None) -> Iterator[s
     yield from _section("Who was there", _stays(stays))
     yield from _section("Who was thrown out", _expulsions(expulsions))
     yield from _section("What was not heard", _unheard(story))
-    yield from _section("Alerts", map(_alarm, alarms))
+    yield from _section("Alerts", (_alarm(one, story) for one in alarms))
     odd = [(one, told) for one in story.heard if (told := oddity(one))]
     yield from _section(
         "Late, repeated and unusual callbacks",
-        (f"{clock(one.arrived)}  {told}  ({source(one)})" for one, told in odd),
+        (f"{when(one.arrived, story.span.start)}  {told}  ({source(one)})" for one, told in odd),
     )
     yield from _section("What happened, in order", _in_order(story, identity))
 
@@ -78,7 +78,7 @@ def evidence(heard: Heard) -> str:
         return source(heard)
     return (
         f"{heard.callback.event} of {short(heard.callback.text('participant_sid') or '')},"
-        f" stamped {clock(heard.callback.at)}, heard {clock(heard.arrived)}"
+        f" stamped {clock(heard.callback.at)}, heard {when(heard.arrived, heard.callback.at)}"
     )
 
 
@@ -145,9 +145,11 @@ def inferred(story: Story) -> Iterator[str]:
         yield "room-ended: as far as this log goes, the room is open"
 
 
-def _alarm(one: Alarm) -> str:
-    until = clock(one.resolved) if one.resolved is not None else "not resolved"
-    return f"{clock(one.raised)} to {until}  {one.severity} {one.name}: {printable(one.summary)}"
+def _alarm(one: Alarm, story: Story) -> str:
+    first = story.span.start
+    until = when(one.resolved, first) if one.resolved is not None else "not resolved"
+    what = f"{one.severity} {one.name}: {printable(one.summary)}"
+    return f"{when(one.raised, first)} to {until}  {what}"
 
 
 def _in_order(story: Story, identity: str | None) -> Iterator[str]:

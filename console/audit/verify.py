@@ -5,32 +5,23 @@ Files may be larger than memory and their records in any order: they are put in 
 
 from __future__ import annotations
 
-import re
+import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import click
-import msgspec
 from redis import RedisError
 
 from console.audit.chain import WORDS, Judge, Judgement
-from console.audit.live import heads
-from console.audit.reading import Found, Reading, is_as_written, remains
-from console.audit.scratch import Row, Scratch
+from console.audit.live import Live
+from console.audit.reading import Found, Reading, claim_of, found_in, remains
+from console.audit.report import Summary, as_object, in_words
+from console.audit.scratch import Scratch
 from console.audit.signatures import PublicKeys
-from console.audit.sources import Sources
-from console.sentences import printable
-from schemas.audit import SETTLED
-from schemas.callbacks import parse_timestamp
+from console.audit.sources import IN_REDIS, Line, Sources
 from schemas.errors import StartError
 from schemas.settings import Settings
-
-_HASH = re.compile(r"[0-9a-f]{64}")
-# No room will ever have more records, and SQLite holds no number beyond 63 bits.
-_GREATEST = 2**53
-
-_encode = msgspec.json.Encoder().encode
 
 
 class Demands(NamedTuple):
@@ -42,27 +33,6 @@ class Demands(NamedTuple):
     public_keys: tuple[str, ...] = ()
     # To see that every room has a closing record at its end.
     closed: bool = False
-
-
-class Summary(NamedTuple):
-    """What there is to say of all files together."""
-
-    lines: int
-    records: int
-    rooms: int
-    whole: int
-    # Rooms by what is wrong with them.
-    wrong: dict[str, int]
-    # Identical copies of records.
-    copies: int
-    closed: int
-    signed: int
-    # Lines that were longer than any record.
-    long: int
-    # Records at the end of a file that end in the middle.
-    unfinished: int
-    # Files that could not be read to their end, and why.
-    broken: dict[str, str]
 
 
 def verify(paths: Iterable[str], demands: Demands, *, quiet: bool, as_json: bool) -> bool:
@@ -79,16 +49,19 @@ def verify(paths: Iterable[str], demands: Demands, *, quiet: bool, as_json: bool
 
     Raises:
         StartError: Redis, which was to be compared with, did not answer.
+        click.ClickException: there is no place on disk to put records in order.
     """
+    try:
+        return _verify(paths, demands, quiet=quiet, as_json=as_json)
+    except sqlite3.Error as error:
+        raise click.ClickException(f"temporary files cannot be written ({error}).") from error
+
+
+def _verify(paths: Iterable[str], demands: Demands, *, quiet: bool, as_json: bool) -> bool:
     sources = Sources(paths)
     keys = PublicKeys(demands.public_keys) if demands.public_keys else None
     scratch = Scratch(lambda file, line: f"{sources.name(file)}:{line}")
-    if demands.settings:
-        # Read first: what is written meanwhile is in the files, not the other way round.
-        try:
-            scratch.add_heads(heads(demands.settings))
-        except RedisError as error:
-            raise StartError(f"REDIS_URL: does not answer ({type(error).__name__}).") from None
+    kept = _look_at_redis(scratch, demands.settings, keys) if demands.settings else 0
     reading = Reading(sources)
     for found in reading:
         _keep(scratch, found, keys)
@@ -99,7 +72,7 @@ def verify(paths: Iterable[str], demands: Demands, *, quiet: bool, as_json: bool
         told.update(signed=int(judgement.signed), copies=judgement.copies)
         wrong.update(finding.word for finding in judgement.findings)
         if not (quiet and judgement.whole):
-            click.echo(_as_json(judgement) if as_json else _in_words(judgement))
+            click.echo(as_object(judgement) if as_json else in_words(judgement))
     scratch.close()
     summary = Summary(
         lines=reading.counts["lines"],
@@ -112,45 +85,45 @@ def verify(paths: Iterable[str], demands: Demands, *, quiet: bool, as_json: bool
         signed=told["signed"],
         long=reading.counts["long"],
         unfinished=reading.counts["unfinished"],
+        kept=kept,
         broken=sources.broken,
     )
-    click.echo(_encode(summary._asdict()) if as_json else _summed_up(summary, demands))
-    return not summary.wrong and not summary.broken
+    live = demands.settings is not None
+    click.echo(summary.as_object() if as_json else summary.in_words(live=live))
+    return summary.all_whole
+
+
+def _look_at_redis(scratch: Scratch, settings: Settings, keys: PublicKeys | None) -> int:
+    """Take note of where chains end, and of records that nobody is known to have written yet.
+
+    That is done before the files are read: what is committed meanwhile may be in them already, and
+    what was committed before is either in them or among those.
+
+    Returns:
+        how many records are not known to be written.
+    """
+    kept = 0
+    try:
+        with Live(settings) as live:
+            scratch.add_heads(live.heads())
+            for number, text in enumerate(live.kept(), start=1):
+                found = found_in(Line(IN_REDIS, number, text), text)
+                if found:
+                    kept += 1
+                    _keep(scratch, found, keys)
+    except RedisError as error:
+        raise StartError(f"REDIS_URL: does not answer ({type(error).__name__}).") from None
+    return kept
 
 
 def _keep(scratch: Scratch, found: Found, keys: PublicKeys | None) -> None:
     file, line, _ = found.line
-    record = found.record
-    if record is None:
+    if found.record is None:
         scratch.add_remains(remains(found.text), file, line)
         return
-    room, n, prev = record.get("room_sid"), record.get("n"), record.get("prev")
-    numbered = isinstance(n, int) and not isinstance(n, bool) and 0 < n < _GREATEST
-    linked = isinstance(prev, str) and (prev == "" or _HASH.fullmatch(prev))
-    fits = numbered and linked and isinstance(room, str) and is_as_written(found)
-    closing = record.get("event") == SETTLED
-    scratch.add(
-        Row(
-            # Surrogates are no text that could be stored, or shown.
-            room=room.encode(errors="replace").decode() if isinstance(room, str) else "",
-            n=n if numbered and isinstance(n, int) else 0,
-            hash=bytes.fromhex(record["hash"]) if fits else b"",
-            prev=bytes.fromhex(prev) if fits and isinstance(prev, str) else b"",
-            fits=bool(fits),
-            time_ms=_milliseconds(record.get("time")) if n == 1 else 0,
-            closing=closing,
-            signed=keys.have_signed(record) if keys and closing else None,
-            file=file,
-            line=line,
-        )
-    )
-
-
-def _milliseconds(told: Any) -> int:
-    try:
-        return parse_timestamp(told) // 1000
-    except (TypeError, ValueError):
-        return 0
+    claim = claim_of(found)
+    signed = keys.have_signed(found.record) if keys and claim.closing else None
+    scratch.add(claim, signed, file, line)
 
 
 def _judgements(scratch: Scratch, *, must_close: bool) -> Iterator[Judgement]:
@@ -161,53 +134,3 @@ def _judgements(scratch: Scratch, *, must_close: bool) -> Iterator[Judgement]:
         yield judge.judge()
     for room, head in scratch.absent():
         yield Judge(room, head, must_close=must_close).judge()
-
-
-def _as_json(judgement: Judgement) -> bytes:
-    told = {key: value for key, value in judgement._asdict().items() if key != "findings"}
-    findings = [one._asdict() for one in judgement.findings]
-    return _encode({**told, "whole": judgement.whole, "findings": findings})
-
-
-def _in_words(judgement: Judgement) -> str:
-    room = printable(judgement.room_sid or "(no room)")
-    if judgement.whole:
-        return f"{room}  whole: {judgement.records} records, {_end(judgement)}"
-    words = ", ".join(one.word for one in judgement.findings)
-    lines = [f"{room}  NOT WHOLE: {words}"]
-    for one in judgement.findings:
-        lines.append(f"    {one.word}: {WORDS[one.word]}")
-        lines += [f"        {printable(where)}" for where in one.where]
-        if one.times > len(one.where) and len(one.where) > 1:
-            lines.append(f"        ({one.times} in all)")
-    return "\n".join(lines)
-
-
-def _end(judgement: Judgement) -> str:
-    end = "closed" if judgement.closed else "no closing record yet"
-    if judgement.signed:
-        end += " and signed"
-    return end + (", as it is live" if judgement.live else "")
-
-
-def _summed_up(summary: Summary, demands: Demands) -> str:
-    lines = [
-        f"{summary.records} audit records in {summary.lines} lines.",
-        f"Rooms: {summary.whole} whole, {summary.rooms - summary.whole} not whole.",
-    ]
-    lines += [f"  {count} x {word}" for word, count in summary.wrong.items()]
-    if summary.copies:
-        lines.append(f"Records that occur again, identical, which is no fault: {summary.copies}.")
-    if summary.long:
-        lines.append(f"Lines longer than any record, which were passed over: {summary.long}.")
-    if summary.unfinished:
-        lines.append(f"Records not yet written to their end: {summary.unfinished}.")
-    open_rooms = summary.rooms - summary.closed
-    if open_rooms and demands.settings is None:
-        lines.append(
-            f"Rooms without a closing record at their end: {open_rooms}. Only --live shows whether"
-            " their last records are there."
-        )
-    lines += [f"{name} could not be read to its end: {why}" for name, why in summary.broken.items()]
-    lines.append("WHOLE" if not summary.wrong and not summary.broken else "NOT WHOLE")
-    return "\n".join(lines)

@@ -34,6 +34,11 @@ def stamp(moment: int) -> str:
     return f"{day(moment)} {clock(moment)}"
 
 
+def when(moment: int, beside: int) -> str:
+    """Write a time of day, with the date where that is another than that of `beside`."""
+    return clock(moment) if day(moment) == day(beside) else stamp(moment)
+
+
 def lasting(microseconds: int) -> str:
     """Write how long something was."""
     if microseconds < _SECOND:

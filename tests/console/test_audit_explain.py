@@ -15,9 +15,10 @@ from rooms import BOUNDS, LAPTOP, PHONE, connected, created, disconnected, ended
 from strategies import ROOM, sid
 
 from console.audit.explain import collect
+from console.audit.narration import tell
 from console.audit.rebuild import rebuild
 from console.audit.sources import Sources
-from console.audit.story import Story, tell
+from console.audit.story import Story
 from console.audit.words import clock, read_moment
 from ingest.inbox import Inbox
 from schemas.callbacks import parse_timestamp

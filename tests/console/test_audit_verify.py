@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,7 @@ from console.audit.verify import Demands
 from ingest.inbox import Inbox
 from schemas.audit import seal
 from schemas.audit_keys import SigningKey
+from schemas.errors import AuditOutputError
 from schemas.keys import Keyspace, shard_of
 from schemas.logs import Lines
 from schemas.settings import Settings
@@ -163,6 +165,10 @@ def signature_removed(lines: list[bytes]) -> list[bytes]:
     return lines
 
 
+def closing_doubled_without_its_signature(lines: list[bytes]) -> list[bytes]:
+    return [*signature_removed([*lines]), lines[-1]]
+
+
 @pytest.mark.parametrize(
     ("tampering", "word"),
     [
@@ -177,6 +183,7 @@ def signature_removed(lines: list[bytes]) -> list[bytes]:
         (moved_from_another_room_with_a_new_hash, "altered"),
         (said_twice, "altered"),
         (signature_removed, "unsigned"),
+        (closing_doubled_without_its_signature, "unsigned"),
         (lambda lines: rest_resealed(lines, 20), "unsigned"),
         (lambda lines: rest_resealed(lines, len(lines) - 1), "unsigned"),
     ],
@@ -284,6 +291,26 @@ def test_a_room_that_was_removed_shows_while_it_is_live(
     assert said.rooms == {RECORDED_ROOM: [], STORM_ROOM: ["absent"]}
 
 
+def test_records_that_are_kept_until_they_are_written_are_not_missing(
+    redis: Redis, settings: Settings, recorded_room: list[dict[str, str]], verified: Verifier
+) -> None:
+    keyspace = Keyspace(settings.prefix)
+    store = Store(redis, keyspace, shards=settings.shards, maxlen=settings.events_maxlen)
+    reading, writing = os.pipe()
+    os.close(reading)
+    inbox = Inbox(redis, keyspace, settings.shards)
+    for params in recorded_room:
+        inbox.deposit(params, "")
+    with pytest.raises(AuditOutputError):
+        Drain(store, bounds_of(settings), Lines(writing)).drain(
+            shard_of(RECORDED_ROOM, settings.shards), {"task_id": "of-the-test"}
+        )
+    os.close(writing)
+    said = verified(b"", demands=Demands(settings=settings))
+    assert said.whole
+    assert said.summary["kept"] == len(recorded_room)
+
+
 def test_a_suffix_written_anew_shows_beside_the_live_head(
     live: bytes, verified: Verifier, settings: Settings
 ) -> None:
@@ -324,3 +351,12 @@ def test_a_private_key_given_by_mistake_is_not_shown(tmp_path: Path) -> None:
     assert code == 2
     assert "no Ed25519 public key" in complaint
     assert secret not in said + complaint
+
+
+def test_the_readme_says_what_every_word_means() -> None:
+    readme = (Path(__file__).parent.parent.parent / "README.md").read_text()
+    table = readme.partition("| what `verify` says | meaning |\n|---|---|\n")[2].partition("\n\n")[
+        0
+    ]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines()]
+    assert {word.strip("`"): meaning for word, meaning in rows} == WORDS
