@@ -17,7 +17,7 @@ ONLY   ?=
 LONG   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-long door-differential outage fuzz faults bench-heart bench bench-smoke semantics audit-format sample-audit check format lock clean
+.PHONY: help run demo test test-long door-differential outage fuzz faults bench-heart bench bench-smoke semantics mutations audit-format sample-audit check format lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ door-differential: $(STAMP)  ## verdicts on 60,000 signatures beside those of Tw
 
 fuzz: $(STAMP)  ## 200,000 hostile requests at the door; SEED=... plays the same again
 	@PYTHONPATH=.:tests $(BIN)/python tests/fuzz_door.py $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
+
+mutations: $(STAMP)  ## break promises of the code in a copy, and see that tests notice
+	@$(BIN)/python tests/mutations.py
 
 faults: $(STAMP)  ## break everything on purpose and check every callback; SEED=... ONLY="Redis"
 	@PYTHONPATH=.:tests $(BIN)/python -m faults $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only "$(ONLY)")

@@ -22,8 +22,10 @@ ALERTS: dict[str, str] = {
     "recording-failed": "`critical`: Twilio says that a recording has failed",
     "callback-set-aside": "`warning`: a callback could not be digested and is kept in"
     " `rollcall:dead` with the reason",
-    "inbox-stalled": "`critical`: callbacks of a shard have waited for ROLLCALL_STALLED_SECONDS, and"
-    " a worker has come back to them; while none lives, only `/readyz` and the metrics tell",
+    "inbox-stalled": (
+        "`critical`: callbacks of a shard have waited for ROLLCALL_STALLED_SECONDS, and a worker"
+        " has come back to them; while none lives, only `/readyz` and the metrics tell"
+    ),
 }
 ALERT_DATA = (
     "alert",

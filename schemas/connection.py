@@ -110,8 +110,12 @@ def claim_shards(redis: Redis, keyspace: Keyspace, shards: int) -> None:
         StartError: another count is stored.
         RedisError: Redis did not answer.
     """
-    redis.set(keyspace.shard_count, shards, nx=True)
-    stored = cast("bytes | None", redis.get(keyspace.shard_count)) or b"nothing"
+    # Out of memory, Redis refuses even a SET that would change nothing; and a worker that could not
+    # start then could not free any.
+    stored = cast("bytes | None", redis.get(keyspace.shard_count))
+    if stored is None:
+        redis.set(keyspace.shard_count, shards, nx=True)
+        stored = cast("bytes | None", redis.get(keyspace.shard_count)) or b"nothing"
     if CHANGING in stored:
         was, _, to = stored.decode().partition(CHANGING.decode())
         raise StartError(

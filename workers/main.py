@@ -8,7 +8,6 @@ import os
 import time
 from typing import Any
 
-import billiard.pool
 import structlog
 from celery.signals import setup_logging
 from redis import AuthenticationError, Redis, RedisError
@@ -21,6 +20,7 @@ from schemas.settings import Settings
 from schemas.terminal import lines_to
 from workers import safety
 from workers.app import create_app
+from workers.mending import mend_libraries
 from workers.notify.delivery import AT_ONCE
 
 # A worker waits this long for any answer: longer than Redis takes for a large batch, shorter than
@@ -38,6 +38,7 @@ def work(settings: Settings) -> None:
     """Run a worker: as many drains at once as there are cores, and no more than shards."""
     settings.require_identity_key()
     lines = _log_as("worker", settings)
+    mend_libraries()
     redis = _wait_for_redis(settings)
     safety.look(redis, wait_replicas=settings.wait_replicas)
     # A delivery holds a process while it waits for somebody else's server (decision 0014).
@@ -48,9 +49,6 @@ def work(settings: Settings) -> None:
     # them every 700 objects takes a tenth of the time and finds nothing.
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER)
-    # A child that ends waits up to 30 s until the main process has counted all its results, which
-    # miscounts them at times while it ends itself. A wake-up has no result: 1 s is enough.
-    billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 10
     options = ["--quiet", "worker", "--loglevel=INFO", f"--concurrency={concurrency}"]
     # These three only chat with other workers, and have been seen to hang reconnecting ones.
     options += ["--without-gossip", "--without-mingle", "--without-heartbeat"]

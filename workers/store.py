@@ -17,6 +17,7 @@ from redis import Redis, RedisError
 from schemas.connection import reconnect
 from schemas.errors import LeaseLostError
 from schemas.keys import WAKE_MS, Keyspace
+from workers.lease import is_held
 
 # Long enough for any batch, short enough that a dead worker's shard is taken over soon. Each commit
 # renews it.
@@ -209,7 +210,7 @@ class Store:
         """List the shards that have work and nobody at it: callbacks, audit lines, rooms due."""
         with self._redis.pipeline(transaction=False) as pipeline:
             for keys in self._shards:
-                pipeline.exists(keys.lease)
+                pipeline.pttl(keys.lease)
                 pipeline.exists(keys.audit)
                 pipeline.xlen(keys.inbox)
                 self._due([keys.due], [1, ""], client=pipeline)
@@ -219,15 +220,15 @@ class Store:
         shards = zip(*(answers[index::4] for index in range(4)), strict=True)
         return [shard for shard, of in enumerate(shards) if self._is_waiting(shard, *of)]
 
-    def _is_waiting(self, shard: int, held: Any, audit: Any, length: Any, due: Any) -> bool:
-        for answer in (held, audit, length, due):
+    def _is_waiting(self, shard: int, lease: Any, audit: Any, length: Any, due: Any) -> bool:
+        for answer in (lease, audit, length, due):
             if isinstance(answer, RedisError):
                 # One shard's trouble must not hide the others: of a cluster, some may be away.
                 log.error("shard_not_looked_at", shard=shard, error=str(answer))
                 return False
             if isinstance(answer, Exception):
                 raise answer
-        return not held and bool(audit or length or due[1])
+        return not is_held(lease, LEASE_MS) and bool(audit or length or due[1])
 
 
 def _after(entry_id: bytes) -> bytes:

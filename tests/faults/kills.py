@@ -23,13 +23,13 @@ def at(*points: str) -> Inject:
     """Kill whoever passes a point, at each of them in turn."""
 
     def inject(stage: Stage, _: Place, times: int) -> int:
-        for number in range(times * len(points)):
+        for number in range(times):
             armed = stage.crash_points / points[number % len(points)]
             armed.touch()
             stage.wait_until(lambda: not armed.exists())  # noqa: B023
             stage.recover()
             stage.play(stage.random.random() / 2)
-        return times * len(points)
+        return times
 
     return inject
 
@@ -38,7 +38,7 @@ def at_the_spool(*points: str) -> Inject:
     """The same in the spool, which needs Redis to be away for a moment each time."""
 
     def inject(stage: Stage, place: Place, times: int) -> int:
-        for number in range(times * len(points)):
+        for number in range(times):
             armed = stage.crash_points / points[number % len(points)]
             armed.touch()
             place.breakable.stop()
@@ -46,7 +46,7 @@ def at_the_spool(*points: str) -> Inject:
             place.breakable.start()
             stage.wait_until(lambda: not armed.exists())  # noqa: B023
             stage.recover()
-        return times * len(points)
+        return times
 
     return inject
 

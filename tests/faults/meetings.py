@@ -35,12 +35,12 @@ class _Session:
 class _Room:
     """One room: what happens in it next is drawn, and told with its place in the sequence."""
 
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, length: tuple[int, int]) -> None:
         self._random = random
         self._sid = _sid("RM", random)
         self._at = START + random.randrange(3_600_000)
         self._told = 0
-        self._ends_after = random.randint(*_LENGTH)
+        self._ends_after = random.randint(*length)
         self._sessions: list[_Session] = []
         self.over = False
 
@@ -116,11 +116,22 @@ class _Room:
 
 
 class Meetings:
-    """The stream: iterate for what arrives next."""
+    """The stream: iterate for what arrives next.
 
-    def __init__(self, seed: int) -> None:
+    Args:
+        seed: of all that happens.
+        rooms: how many go on at once.
+        length: after how many callbacks a room ends soon, the least and the most.
+    """
+
+    def __init__(
+        self, seed: int, *, rooms: int = ROOMS, length: tuple[int, int] = _LENGTH
+    ) -> None:
         self._random = Random(seed)
-        self._rooms = [_Room(self._random) for _ in range(ROOMS)]
+        self._length = length
+        self._rooms = [_Room(self._random, length) for _ in range(rooms)]
+        # The more rooms, the fewer of those that come between are of the same one.
+        self._behind = _BEHIND * rooms // ROOMS
         # What is on its way: when it arrives, by the number of callbacks before it, and itself.
         self._on_its_way: list[tuple[int, int, Params]] = []
         self._sent = 0
@@ -138,15 +149,15 @@ class Meetings:
         return [heappop(self._on_its_way)[2] for _ in range(len(self._on_its_way))]
 
     def _happen(self) -> None:
-        number = self._random.randrange(ROOMS)
+        number = self._random.randrange(len(self._rooms))
         for params in self._rooms[number].happen():
             self._sent += 1
             overtaken = self._random.random() < 0.1
-            self._send(params, behind=overtaken * self._random.randint(1, _BEHIND))
+            self._send(params, behind=overtaken * self._random.randint(1, self._behind))
             if self._random.random() < 0.01:
-                self._send(params, behind=self._random.randint(1, _BEHIND))
+                self._send(params, behind=self._random.randint(1, self._behind))
         if self._rooms[number].over:
-            self._rooms[number] = _Room(self._random)
+            self._rooms[number] = _Room(self._random, self._length)
 
     def _send(self, params: Params, *, behind: int) -> None:
         # The second number keeps those in order that arrive together.

@@ -12,6 +12,9 @@ from faults.places import Place, Places, single
 from faults.said import lines_of
 from faults.stage import Plan, Stage, staged
 
+# So long after its start a process listens to signals, and ends as it should.
+_STARTED_SECONDS = 5.0
+
 
 class Scenario(NamedTuple):
     """One fault."""
@@ -65,6 +68,7 @@ def play(scenario: Scenario, *, seed: int, times: int, folder: Path) -> Row:
             if not scenario.loses:
                 stage.recover()
             stage.wait_until(stage.drained)
+            stage.wait_until(lambda: stage.supervisor.seconds_alive > _STARTED_SECONDS)
             codes = stage.supervisor.stop_gently()
             logs = sorted(folder.glob("*.log"))
             with stage.client() as client:

@@ -14,6 +14,7 @@ from faults.play import Row
 from console.embedded import find_server
 
 _WIDTH = 56
+_NOTE = 90
 HEAD = f"{'fault':{_WIDTH}} {'times':>5} {'sent':>6} {'lost':>4} {'doubled':>7} {'pause':>7}"
 # In the document, the table stands between these two.
 _BEGIN, _END = "<!-- make faults -->", "<!-- as printed -->"
@@ -21,8 +22,10 @@ _BEGIN, _END = "<!-- make faults -->", "<!-- as printed -->"
 
 def line(row: Row) -> str:
     """Write a row down as it is printed."""
+    # What failed must not pass for nothing lost.
+    note = f"FAILED: {row.problems[0]}"[:_NOTE] if row.problems else row.note
     numbers = f"{row.times:5} {row.sent:6} {row.lost:4} {row.doubled:7} {row.pause:5.1f} s"
-    return f"{row.fault:{_WIDTH}} {numbers}  {row.note}".rstrip()
+    return f"{row.fault:{_WIDTH}} {numbers}  {note}".rstrip()
 
 
 def machine(seed: int) -> str:

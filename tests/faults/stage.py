@@ -159,15 +159,21 @@ def _spooled(path: Path) -> bool:
 
 
 @contextmanager
-def staged(plan: Plan) -> Iterator[Stage]:
-    """Start everything, have the sender begin, and end all of it with the block."""
+def staged(plan: Plan, *, sending: bool = True) -> Iterator[Stage]:
+    """Start everything, have the sender begin, and end all of it with the block.
+
+    Args:
+        plan: what the scenario is played with.
+        sending: no, where the caller sends by itself.
+    """
     stage = Stage(plan)
     try:
         stage.supervisor.start("web", "worker", "beat")
         log = stage.supervisor.log("worker")
         stage.wait_until(lambda: healthy(stage.settings.port), _READY_SECONDS)
         stage.wait_until(lambda: b"worker_ready" in log.read_bytes(), _READY_SECONDS)
-        stage.sender.start()
+        if sending:
+            stage.sender.start()
         yield stage
     finally:
         stage.sender.stop()

@@ -9,42 +9,40 @@ _WAITS = {"ROLLCALL_WAIT_REPLICAS": "1"}
 
 SUITE = (
     Scenario(
-        "kill -9 around a deposit",
-        kills.at("deposit.before", "deposit.unread", "deposit.after"),
-        3,
+        "kill -9 around a deposit", kills.at("deposit.before", "deposit.unread", "deposit.after"), 9
     ),
-    Scenario("kill -9 around a wake-up", kills.at("wake-up.before", "wake-up.after"), 3),
+    Scenario("kill -9 around a wake-up", kills.at("wake-up.before", "wake-up.after"), 6),
     Scenario(
         "kill -9 around the taking of a lease",
         kills.at("lease.before", "lease.unread", "lease.after"),
-        3,
+        9,
     ),
     Scenario(
         "kill -9 around the reading of a batch",
         kills.at("read.before", "read.after", "load.before", "load.after"),
-        3,
+        12,
     ),
     Scenario(
         "kill -9 around a commit",
-        kills.at("commit.before", "commit.unread", "commit.after"),
-        5,
+        kills.at("commit.unread", "commit.before", "commit.after"),
+        15,
         1,
     ),
     Scenario(
         "kill -9 around the writing of the audit, and half-way",
-        kills.at("audit.before", "audit.half", "audit.after"),
-        5,
+        kills.at("audit.half", "audit.before", "audit.after"),
+        15,
         1,
     ),
     Scenario(
         "kill -9 around the release of a lease",
         kills.at("release.before", "release.unread", "release.after"),
-        3,
+        9,
     ),
     Scenario(
         "kill -9 around the delivery of an alert",
         kills.at_alerts("send-alert.before", "send-alert.after", "notify.before", "notify.after"),
-        1,
+        4,
         place=places.with_a_receiver,
     ),
     Scenario(
@@ -58,20 +56,20 @@ SUITE = (
             "spool-settle.before",
             "spool-settle.after",
         ),
-        1,
+        14,
     ),
-    Scenario("kill -9 of any process, at random", kills.at_random, 200, 10),
+    Scenario("kill -9 of any process, at random", kills.at_random, 200, 5),
     Scenario(
         "SIGSTOP of a worker past its lease, then SIGCONT", kills.stopped_past_the_lease, 5, 1
     ),
-    Scenario("wake-ups dropped", wakeups.dropped, 20, 3),
+    Scenario("wake-ups dropped", wakeups.dropped, 20),
     Scenario("wake-ups doubled", wakeups.doubled, 10),
     Scenario("wake-ups delayed by 3 s", wakeups.delayed, 10),
     Scenario("the queue of wake-ups emptied by hand", wakeups.queue_emptied, 10),
     Scenario("wake-ups and sweeps that nobody asked for", wakeups.unasked, 200),
     Scenario("no beat for a minute", wakeups.without_beat, 60),
     Scenario("two beats", wakeups.with_two_beats, 10),
-    Scenario("Redis restarted", redises.restarted, 20, 2),
+    Scenario("Redis restarted", redises.restarted, 20),
     Scenario("Redis killed -9", redises.killed, 10, forgets=True),
     Scenario("CLIENT PAUSE for 1 s and for 4 s", redises.paused, 6),
     Scenario("CLIENT KILL TYPE normal", redises.clients_killed, 100),
@@ -86,7 +84,7 @@ SUITE = (
         missing=places.no_faketime,
     ),
     Scenario("the disk of the spool full", edges.disk_full, 3),
-    Scenario("the audit output closed", edges.audit_closed, 3, 1, piped=("worker",)),
+    Scenario("the audit output closed", edges.audit_closed, 3, piped=("worker",)),
     Scenario(
         "RabbitMQ restarted, as the broker",
         edges.broker_restarted,

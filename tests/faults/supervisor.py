@@ -45,6 +45,7 @@ class Supervisor:
         self._pipes: dict[str, LogPipe] = {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._all: list[subprocess.Popen[bytes]] = []
+        self._last_start = 0.0
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
@@ -69,6 +70,11 @@ class Supervisor:
             process = psutil.Process(self.pid(name))
             return [process.pid, *(child.pid for child in process.children(recursive=True))]
         return []
+
+    @property
+    def seconds_alive(self) -> float:
+        """How long the process lives that was started last."""
+        return time.monotonic() - self._last_start
 
     def kill_one(self, random: Random) -> None:
         """Kill any one process, be it a main process or a child."""
@@ -134,6 +140,7 @@ class Supervisor:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        self._last_start = time.monotonic()
         self._processes[name] = process
         self._all.append(process)
 

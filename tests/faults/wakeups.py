@@ -68,8 +68,6 @@ def without_beat(stage: Stage, _: Place, seconds: int) -> int:
     stage.play(seconds)
     stage.recover()
     stage.supervisor.start("beat")
-    # Until it listens to signals, and ends as it should.
-    stage.play(3.0)
     return 1
 
 

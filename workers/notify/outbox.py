@@ -15,6 +15,7 @@ from redis import Redis, RedisError
 
 from schemas.errors import LeaseLostError, UnreadableAlertError, UnreadableRecordError
 from schemas.keys import Keyspace
+from workers.lease import is_held
 from workers.notify import state as states
 from workers.notify.alert import Alert, order, read_alert
 from workers.notify.state import State
@@ -70,7 +71,7 @@ class Outbox:
         with self._redis.pipeline(transaction=False) as pipeline:
             for target in targets:
                 keys = self._keys.target(target)
-                pipeline.exists(keys.lease)
+                pipeline.pttl(keys.lease)
                 pipeline.get(keys.state)
                 pipeline.pttl(keys.state)
                 pipeline.xrevrange(self._keys.alerts_of(target), count=1)
@@ -144,12 +145,14 @@ class Outbox:
         self._release([self._keys.target(hold.target).lease], [hold.nonce])
 
 
-def _glance(held: Any, stored: Any, expires_in_ms: Any, last: Any) -> Glance:
-    for answer in (held, stored, expires_in_ms, last):
+def _glance(lease: Any, stored: Any, expires_in_ms: Any, last: Any) -> Glance:
+    for answer in (lease, stored, expires_in_ms, last):
         if isinstance(answer, Exception):
             raise answer
     state = states.decode(stored) if stored else None
-    return Glance(bool(held), state, expires_in_ms, last[0][0].decode() if last else _NOTHING)
+    return Glance(
+        is_held(lease, LEASE_MS), state, expires_in_ms, last[0][0].decode() if last else _NOTHING
+    )
 
 
 def _read(entry_id: bytes, entry: dict[bytes, bytes]) -> Alert | None:

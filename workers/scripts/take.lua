@@ -4,7 +4,10 @@
 -- Returns the commit token (empty before the first commit), the entries, the audit lines of the last
 -- commit where nobody is known to have written them, and the time in ms since 1970; or nil where the
 -- lease is held.
-if redis.call('EXISTS', KEYS[1]) == 1 then
+-- One that has longer to live than any is given was begun before the clock was set back, and is
+-- nobody's (workers/lease.py).
+local left = redis.call('PTTL', KEYS[1])
+if left == -1 or (left >= 0 and left <= tonumber(ARGV[2])) then
   return false
 end
 -- The delete comes first: out of memory, a script that begins with a delete still passes.

@@ -1,7 +1,9 @@
 -- Take a target's lease, if nobody holds it and somebody has begun with the target.
 -- KEYS: lease, state. ARGV: nonce, lease in ms. Returns the state, or nil.
 local state = redis.call('GET', KEYS[2])
-if not state or redis.call('EXISTS', KEYS[1]) == 1 then
+-- As with a shard's, see workers/lease.py.
+local left = redis.call('PTTL', KEYS[1])
+if not state or left == -1 or (left >= 0 and left <= tonumber(ARGV[2])) then
   return false
 end
 -- A script that begins with a delete passes also when Redis is out of memory.

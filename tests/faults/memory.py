@@ -1,0 +1,121 @@
+"""The memory of a soak: of each process as long as it lives, and of Redis."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import NamedTuple
+
+import psutil  # type: ignore[import-untyped]  # it carries no types
+from faults.books import Books
+from faults.stage import Stage
+from redis import Redis
+from servers import RedisServer
+
+from schemas.keys import shard_of
+
+MIB = 1024 * 1024
+_NAMES = ("web", "worker", "beat")
+# By then all is loaded, and the caches are full.
+_WARM_SECONDS = 60.0
+# How many rooms are weighed for all.
+_SAMPLE = 500
+
+
+class Weighed(NamedTuple):
+    """How much a process holds, in bytes, and how old it is, in seconds."""
+
+    resident: int
+    age: float
+
+
+class OfRedis(NamedTuple):
+    """How much Redis holds, in bytes."""
+
+    resident: int
+    used: int
+    # Of `used`: the records of rooms that are over, kept for ROLLCALL_KEEP_HOURS, and when each of
+    # them is due. They grow with the number of rooms, and go by themselves.
+    over: int
+
+    @property
+    def rest(self) -> int:
+        return self.used - self.over
+
+
+class Life(NamedTuple):
+    """A process, from when it was warm until it was seen last."""
+
+    name: str
+    began: Weighed
+    last: Weighed
+
+    @property
+    def seconds(self) -> float:
+        return self.last.age - self.began.age
+
+
+class Memory:
+    """Weighs all processes again and again."""
+
+    def __init__(self, stage: Stage, redis: RedisServer) -> None:
+        self._stage = stage
+        self._redis = redis
+        # By the process's id and when it was started.
+        self._lives: dict[tuple[int, float], Life] = {}
+        # The most that any process of a name held.
+        self.most: dict[str, int] = {}
+
+    def weigh(self) -> dict[str, Weighed]:
+        """Weigh all that run, but Redis; main processes and children by number."""
+        found: dict[str, Weighed] = {}
+        now = time.time()
+        for name in _NAMES:
+            for number, pid in enumerate(self._stage.supervisor.family(name)):
+                with suppress(psutil.Error):
+                    process = psutil.Process(pid)
+                    began = process.create_time()
+                    weighed = Weighed(process.memory_info().rss, now - began)
+                    called = f"{name}, child {number}" if number else name
+                    found[called] = weighed
+                    self._note(called, (pid, began), weighed)
+        return found
+
+    def _note(self, name: str, process: tuple[int, float], weighed: Weighed) -> None:
+        self.most[name] = max(self.most.get(name, 0), weighed.resident)
+        if weighed.age > _WARM_SECONDS:
+            known = self._lives.get(process)
+            self._lives[process] = Life(name, known.began if known else weighed, weighed)
+
+    def longest_lives(self) -> list[Life]:
+        """Of each name, the process that lived longest."""
+        longest: dict[str, Life] = {}
+        for life in sorted(self._lives.values(), key=lambda life: life.seconds):
+            longest[life.name] = life
+        return [longest[name] for name in sorted(longest)]
+
+    def weigh_redis(self, books: Books) -> OfRedis:
+        """Weigh Redis, and in it the rooms that are over."""
+        with self._stage.client() as client:
+            used = client.info("memory")["used_memory"]
+            over = self._weigh_rooms(client, books)
+        resident = psutil.Process(self._redis.pid).memory_info().rss
+        self.most["Redis"] = max(self.most.get("Redis", 0), resident)
+        return OfRedis(resident, used, over)
+
+    def _weigh_rooms(self, client: Redis, books: Books) -> int:
+        shards = [
+            self._stage.keyspace.shard(number) for number in range(self._stage.settings.shards)
+        ]
+        over = [sid for sid, room in list(books.rooms.items()) if room.believed is None]
+        sample = self._stage.random.sample(over, min(_SAMPLE, len(over)))
+        keys = [shards[shard_of(sid, len(shards))].room(sid) for sid in sample]
+        each = _sum_of(client, keys) / max(1, len(keys))
+        # Rooms that go on are due as well; there are few of them.
+        due = _sum_of(client, (of.due for of in shards))
+        return int(each * len(over)) + due
+
+
+def _sum_of(client: Redis, keys: Iterable[str]) -> int:
+    return sum(client.memory_usage(key, samples=0) or 0 for key in keys)
