@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -30,6 +31,8 @@ from schemas import discretion
 # lock for as long as it likes. After this, torn lines are the lesser evil: readers pass over one,
 # and nobody recovers a worker that hangs.
 _PATIENCE_SECONDS = 30.0
+
+_STANDARD_ERROR = 2
 
 _encode = msgspec.json.Encoder(enc_hook=repr).encode
 
@@ -181,11 +184,13 @@ class _LinesHandler(logging.Handler):
         self._lines = lines
 
     def emit(self, record: logging.LogRecord) -> None:
+        line = self.format(record).encode() + b"\n"
         try:
-            self._lines.write(self.format(record).encode() + b"\n")
+            self._lines.write(line)
         except OSError:
-            # logging's own way of saying so: a traceback on standard error, and on we go.
-            self.handleError(record)
+            # Why nothing goes out any more has to be said somewhere.
+            with suppress(OSError):
+                os.write(_STANDARD_ERROR, line)
 
 
 def _stamp(process: str) -> Processor:

@@ -23,7 +23,7 @@ from schemas.redis_urls import check_broker_url, read_address, urlsplit_of
 
 INBOX_MAXLEN = 100_000
 # Of hex digits, 128 bits: whoever guesses the key can try every name.
-_IDENTITY_KEY_CHARACTERS = 32
+_KEY_CHARACTERS = 32
 ACCOUNT_SID = re.compile(r"AC[0-9a-fA-F]{32}")
 
 
@@ -135,6 +135,19 @@ class Settings:
                 " snapshots must show."
             )
 
+    def require_identity_key(self) -> None:
+        """Refuse to run a worker that should hash names and has nothing to do so with.
+
+        Raises:
+            BadSettingError: there is no key, or one that could be guessed.
+        """
+        if self.audit_identity == HASHED and len(self.audit_identity_key) < _KEY_CHARACTERS:
+            raise BadSettingError(
+                "ROLLCALL_AUDIT_IDENTITY_KEY: must be a random text of"
+                f" {_KEY_CHARACTERS} characters or more, since ROLLCALL_AUDIT_IDENTITY is {HASHED}."
+                " `rollcall audit keygen` makes one."
+            )
+
     @classmethod
     def from_environment(cls, *, redis_url: str | None = None) -> Settings:
         """Read the environment.
@@ -181,7 +194,7 @@ class Settings:
             alert_targets=read_targets(env.str("ROLLCALL_ALERT_TARGETS", default="")),
             audit_key=_audit_key(env),
             audit_identity=_audit_identity(env),
-            audit_identity_key=_audit_identity_key(env),
+            audit_identity_key=env.str("ROLLCALL_AUDIT_IDENTITY_KEY", default="").strip(),
         )
 
 
@@ -300,17 +313,6 @@ def _audit_identity(env: Env) -> str:
             f"ROLLCALL_AUDIT_IDENTITY: must be {PLAIN} or {HASHED}, not {identity!r}."
         )
     return identity
-
-
-def _audit_identity_key(env: Env) -> str:
-    key = env.str("ROLLCALL_AUDIT_IDENTITY_KEY", default="").strip()
-    if _audit_identity(env) == HASHED and len(key) < _IDENTITY_KEY_CHARACTERS:
-        raise BadSettingError(
-            "ROLLCALL_AUDIT_IDENTITY_KEY: must be a random text of"
-            f" {_IDENTITY_KEY_CHARACTERS} characters or more, since ROLLCALL_AUDIT_IDENTITY is"
-            f" {HASHED}. `rollcall audit keygen` makes one."
-        )
-    return key
 
 
 def _redis_url(env: Env, fallback: str | None) -> str:

@@ -26,6 +26,7 @@ class LoggingWorker:
 
     def __init__(self, scribe: Scribe | None = None) -> None:
         self.scribe = scribe or Scribe(BOUNDS)
+        self.bounds = BOUNDS
         self.stored: dict[str, bytes | None] = {pseudo_room(SHARD): None}
         self.log = b""
         self._entries = 0
@@ -68,9 +69,7 @@ class LoggingWorker:
 
     def _around(self) -> Circumstances:
         context = {"task_id": "t-1", "worker": "worker-1:41"}
-        return Circumstances(
-            SHARD, context, BOUNDS, lambda: self._now + _WRITING, self.scribe
-        )
+        return Circumstances(SHARD, context, self.bounds, lambda: self._now + _WRITING, self.scribe)
 
     def _commit(self, batch: Batch) -> None:
         self.log += batch.audit_lines

@@ -22,6 +22,8 @@ _ON_ITS_WAY = 100_000
 _DIGESTED = 103_000
 _TASK = "b420e23e-4880-40cd-b753-6940eb1a008d"
 _WORKER = "worker-1:41"
+# And as no heart that ever was, or the sample would be another with each change of the heart.
+_SCRIBE = Scribe(BOUNDS, code="0123456789abcdef")
 
 
 def audit_records(callbacks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -35,7 +37,7 @@ def audit_records(callbacks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         context = {"task_id": _TASK, "worker": _WORKER}
         fields = {b"params": encode_params(params), b"token": token.encode()}
         entry = (b"%d-0" % ((at + _ON_ITS_WAY) // 1000), fields)
-        around = Circumstances(shard, context, BOUNDS, lambda at=at: at + _DIGESTED, Scribe(BOUNDS))
+        around = Circumstances(shard, context, BOUNDS, lambda at=at: at + _DIGESTED, _SCRIBE)
         digester = Digester(stored or {room_sid: None}, around)
         batch, _ = digester.digest(read_entries(shard, [entry]), until=math.inf)
         stored = {sid: one.record for sid, one in batch.rooms.items()}

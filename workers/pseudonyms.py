@@ -25,8 +25,10 @@ _HEX_DIGITS = 16
 # Who dials in is known by the number (https://www.twilio.com/docs/video/adding-programmable-voice-participants-video-rooms).
 _PHONE = re.compile(r"\+?[0-9]{7,15}")
 _SHOWN_OF_A_NUMBER = 3
-# A large account's people and rooms of a day.
-_REMEMBERED = 65_536
+# The people and rooms of a busy hour. What is longer is worked out each time: a parameter may be
+# long, and memory is bounded.
+_REMEMBERED = 16_384
+_REMEMBERED_LENGTH = 128
 
 # Parameters whose values are words of Twilio's. All other text may hold a name: a track's, a
 # bucket's, a composition's.
@@ -54,10 +56,13 @@ class Pseudonyms:
         self._key = key.encode()
         # What a log was hashed with can be compared, and the key not be found from it.
         self.identities = f"{HASHED}:{self._digest(b'key')[:8]}"
-        self.of = lru_cache(maxsize=_REMEMBERED)(self._of)
+        self._known = lru_cache(maxsize=_REMEMBERED)(self._of)
+
+    def of(self, text: str) -> str:
+        """Return the pseudonym of a text; that of a phone number shows its last digits."""
+        return self._known(text) if len(text) <= _REMEMBERED_LENGTH else self._of(text)
 
     def _of(self, text: str) -> str:
-        """Return the pseudonym of a text; that of a phone number shows its last digits."""
         # Surrogates cannot be encoded, but the door lets none in.
         pseudonym = PSEUDONYM + self._digest(b"text:" + text.encode(errors="surrogatepass"))
         if _PHONE.fullmatch(text):
@@ -65,7 +70,7 @@ class Pseudonyms:
         return pseudonym
 
     def _digest(self, content: bytes) -> str:
-        return hmac.new(self._key, content, sha256).hexdigest()[:_HEX_DIGITS]
+        return hmac.digest(self._key, content, "sha256").hex()[:_HEX_DIGITS]
 
 
 def params_under(params: Mapping[str, str], of: Naming) -> dict[str, str]:
@@ -77,13 +82,16 @@ def params_under(params: Mapping[str, str], of: Naming) -> dict[str, str]:
     return {name: said if _is_no_name(name, said) else of(said) for name, said in params.items()}
 
 
-# Rooms, sessions and tracks are told of many times.
-@lru_cache(maxsize=_REMEMBERED)
 def _is_no_name(name: str, said: str) -> bool:
     if name in _WORDS:
         return True
-    if name in _FREE or name not in PARAMETERS:
-        return False
+    is_free = name in _FREE or name not in PARAMETERS
+    return not is_free and len(said) <= _REMEMBERED_LENGTH and _can_be_read(name, said)
+
+
+# Rooms, sessions and tracks are told of many times.
+@lru_cache(maxsize=_REMEMBERED)
+def _can_be_read(name: str, said: str) -> bool:
     try:
         PARAMETERS[name][1](said)
     except ValueError:

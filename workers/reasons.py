@@ -35,10 +35,14 @@ def reasons_of_time(led_to: Elapsed, before: Facts, bounds: Bounds) -> list[Reas
         before: what was known before.
         bounds: what verdicts are made with.
     """
+    telling = _BY_TIME
+    if led_to.facts.end is not None and before.end is None:
+        # Everybody departs with the room, whoever waited for them.
+        telling = {kind: tell for kind, tell in _BY_TIME.items() if kind != "identity.departed"}
     told = [
-        _BY_TIME[event.kind](event, before, bounds)
+        telling[event.kind](event, before, bounds)
         for event in led_to.events
-        if event.kind in _BY_TIME
+        if event.kind in telling
     ]
     return [*told, *map(_alert, led_to.alerts)]
 

@@ -48,6 +48,7 @@ class Scribe:
         *,
         pseudonyms: Pseudonyms | None = None,
         key: SigningKey | None = None,
+        code: str = "",
     ) -> None:
         """Begin to write.
 
@@ -55,12 +56,13 @@ class Scribe:
             bounds: what verdicts are made with.
             pseudonyms: how identities and names are written; None: as they are.
             key: signs closing records; None: nobody does.
+            code: which heart concludes; by default this one.
         """
         self._pseudonyms = pseudonyms
         self._key = key
         self.terms = Terms(
             version=version("rollcall"),
-            code=code_digest(),
+            code=code or code_digest(),
             identities=pseudonyms.identities if pseudonyms else PLAIN,
             bounds=bounds._asdict(),
         )

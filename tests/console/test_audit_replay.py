@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from audits import AuditOutput
 from click.testing import CliRunner, Result
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, assume, given
 from hypothesis import settings as with_settings
 from hypothesis import strategies as st
 from logging_worker import LoggingWorker
@@ -82,6 +82,16 @@ def play(worker: LoggingWorker, timed_history: Timed, sizes: list[int]) -> None:
         entries = entries[size:]
 
 
+def is_contradictory(history: list[Params]) -> bool:
+    """Whether callbacks of the same moment tell a name differently: the greater text wins."""
+    told: dict[tuple[str, str | None], set[str]] = {}
+    for params in history:
+        for name in ("ParticipantIdentity", "RoomName", "TrackName"):
+            if name in params:
+                told.setdefault((name, params.get("Timestamp")), set()).add(params[name])
+    return any(len(texts) > 1 for texts in told.values())
+
+
 def resealed(records: list[dict[str, Any]]) -> bytes:
     """The log of one room, chained anew, as a forger would."""
     log, previous = b"", ""
@@ -116,10 +126,15 @@ def test_every_situation_is_replayed_as_it_was_logged(
 
 
 @given(timed(), st.lists(st.integers(1, 5), max_size=8), st.sampled_from([*SCRIBES]), st.data())
-@with_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@with_settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
+    deadline=None,
+)
 def test_any_history_in_any_batches_is_replayed_as_it_was_logged(
     tmp_path: Path, history: Timed, sizes: list[int], names: str, data: st.DataObject
 ) -> None:
+    # Pseudonyms have another order than the names, so a contest between them may end otherwise.
+    assume(names == "plain" or not is_contradictory(history.history))
     worker = LoggingWorker(SCRIBES[names]())
     play(worker, history, sizes)
     end = ARRIVED + sum(history.gaps)

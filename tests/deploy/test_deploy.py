@@ -57,7 +57,12 @@ def test_compose_runs_the_commands_of_the_procfile(services: dict[str, Any]) -> 
 
 
 def test_a_secret_is_given_to_the_process_that_needs_it(services: dict[str, Any]) -> None:
-    for secret, its_own in (("TWILIO_AUTH_TOKEN", "web"), ("ROLLCALL_API_TOKEN", "console")):
+    for secret, its_own in (
+        ("TWILIO_AUTH_TOKEN", "web"),
+        ("ROLLCALL_API_TOKEN", "console"),
+        ("ROLLCALL_AUDIT_KEY", "worker"),
+        ("ROLLCALL_AUDIT_IDENTITY_KEY", "worker"),
+    ):
         for name in procfile():
             assert (secret in services[name]["environment"]) == (name != its_own)
             assert not services[name]["environment"].get(secret)

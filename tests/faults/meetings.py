@@ -124,9 +124,7 @@ class Meetings:
         length: after how many callbacks a room ends soon, the least and the most.
     """
 
-    def __init__(
-        self, seed: int, *, rooms: int = ROOMS, length: tuple[int, int] = _LENGTH
-    ) -> None:
+    def __init__(self, seed: int, *, rooms: int = ROOMS, length: tuple[int, int] = _LENGTH) -> None:
         self._random = Random(seed)
         self._length = length
         self._rooms = [_Room(self._random, length) for _ in range(rooms)]

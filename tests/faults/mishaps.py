@@ -1,4 +1,4 @@
-"""Mishaps: what goes wrong with a system that runs for long, drawn by lot. Waits for no recovery."""
+"""Mishaps: what goes wrong with what runs for long, drawn by lot. Waits for no recovery."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reader of a soak: follows events and alerts as a consumer does, while Redis is being broken."""
+"""The reader of a soak: follows events and alerts as a consumer does, while Redis is broken."""
 
 from __future__ import annotations
 

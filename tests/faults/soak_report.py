@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from faults.memory import MIB, Life
 from faults.soaking import Outcome
 
@@ -20,11 +19,9 @@ def _headline(outcome: Outcome) -> list[str]:
     minutes = outcome.seconds / 60
     rate = outcome.counts["sent"] / outcome.seconds
     faults = outcome.mishaps.total()
-    return [
-        f"{outcome.counts['sent']:,} callbacks of {outcome.rooms:,} rooms in {minutes:.0f} min"
-        f" ({rate:.0f} a second), {faults} faults:",
-        *(f"  {times:4} x {fault}" for fault, times in sorted(outcome.mishaps.items())),
-    ]
+    sent = f"{outcome.counts['sent']:,} callbacks of {outcome.rooms:,} rooms"
+    lines = [f"{sent} in {minutes:.0f} min ({rate:.0f} a second), {faults} faults:"]
+    return lines + [f"  {times:4} x {fault}" for fault, times in sorted(outcome.mishaps.items())]
 
 
 def _counts(outcome: Outcome) -> list[str]:

@@ -198,28 +198,35 @@ class _Run:
             if thread.done():
                 # It should not have ended: raises what it ended with.
                 thread.result()
-        now, sent = time.monotonic(), self.books.counts["sent"]
+        now, counts = time.monotonic(), self.books.counts
+        sent = counts["sent"]
         then, before = self._said
         if now - then >= _SAY_SECONDS:
             self._memory.weigh()
             self._said = (now, sent)
+            rate = (sent - before) / (now - then)
             self._say(
-                f"{now - self._began:6.0f} s  sent {sent:,} ({(sent - before) / (now - then):.0f} a"
-                f" second), waiting {self.reader.waiting:,}, events {self.books.counts['events']:,},"
-                f" faults {self._mishaps.times.total()} ({self._mishaps.last}),"
-                f" doubled {self.books.counts['doubled']}"
+                f"{now - self._began:6.0f} s  sent {sent:,} ({rate:.0f} a second),"
+                f" waiting {self.reader.waiting:,}, events {counts['events']:,},"
+                f" doubled {counts['doubled']}, problems {counts['problems']},"
+                f" faults {self._mishaps.times.total()}, last: {self._mishaps.last}"
             )
 
     def _weigh(self) -> None:
         """Weigh everything, once nothing is under way."""
-        for so in (lambda: self._flood.is_idle, self._stage.drained, self._is_settled):
+        for so in (self._is_acknowledged, self._stage.drained, self._is_compared):
             self._stage.wait_until(so, _DRAINED_SECONDS)
         sent = self.books.counts["sent"]
         weighed = Mark(sent, self._memory.weigh(), self._memory.weigh_redis(self.books))
         self._marks.append(weighed)
 
-    def _is_settled(self) -> bool:
-        """Whether the rooms that are settled were compared."""
+    def _is_acknowledged(self) -> bool:
+        self._look()
+        return self._flood.is_idle
+
+    def _is_compared(self) -> bool:
+        """Whether the reader is done with the rooms that are settled."""
+        self._look()
         return not self.books.settled
 
 

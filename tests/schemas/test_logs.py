@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -215,3 +216,97 @@ def test_a_line_that_was_broken_off_does_not_swallow_the_next(
     assert os.read(read, 100) == b"fi\nnext\n"
     os.close(read)
     os.close(write)
+
+
+DISCREET = """
+import logging
+import structlog
+from schemas.logs import Lines, configure_logs
+configure_logs(Lines(1), "worker", hide_names=True)
+log = structlog.get_logger()
+try:
+    try:
+        {}["Dana"]
+    except KeyError as error:
+        raise ValueError("room of Dana") from error
+except ValueError:
+    log.exception("drain_failed", room_sid="RM1")
+    logging.getLogger("celery").exception("task %s raised %r", "t-1", ValueError("Dana"))
+log.error("alerts_set_aside", detail="no such channel: Dana", reason="status-404")
+"""
+LAST_WORDS = """
+import threading, warnings
+from schemas.logs import Lines, configure_logs, hear_everything
+configure_logs(Lines(1), "worker")
+hear_everything()
+warnings.warn("old")
+thread = threading.Thread(target=lambda: 1 / 0, name="sweeper")
+thread.start()
+thread.join()
+raise SystemError("of the test")
+"""
+CLOSED = """
+import os
+import structlog
+from schemas.logs import Lines, configure_logs
+configure_logs(Lines(os.open("/dev/full", os.O_WRONLY)), "worker")
+structlog.get_logger().warning("drain_interrupted", reason="audit-output")
+"""
+TERMINAL = """
+import os, sys
+from schemas.terminal import lines_to
+lines_to(1).write(b'{"event":"callback_applied","n":3,"hash":"ab","time":"2023-08-14T20:00:00.000Z",'
+                  b'"level":"info","room_sid":"RM1"}\\n{"event":"worker_ready"}\\n')
+"""
+
+
+def test_where_names_are_hidden_no_line_quotes_what_somebody_else_has_said() -> None:
+    said = said_by(DISCREET)
+    assert "Dana" not in "".join(said)
+    ours, theirs, withheld = map(json.loads, said)
+    assert ours["exception"].splitlines()[-1] == "KeyError"
+    assert "ValueError" in ours["exception"]
+    assert "line 9, in <module>" in ours["exception"]
+    assert theirs["message"] == "task %s raised %r"
+    assert (withheld["reason"], withheld["detail"]) == ("status-404", "withheld")
+
+
+def test_what_python_itself_would_print_is_logged_as_well() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LAST_WORDS], capture_output=True, check=False, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    warning, thread, process = map(json.loads, done.stdout.splitlines())
+    assert (warning["event"], warning["logger"]) == ("library_log", "py.warnings")
+    assert "UserWarning: old" in warning["message"]
+    assert (thread["event"], thread["thread"]) == ("thread_failed", "sweeper")
+    assert "ZeroDivisionError" in thread["exception"]
+    assert (process["event"], process["level"]) == ("process_failed", "critical")
+    assert "SystemError: of the test" in process["exception"]
+
+
+def test_why_nothing_can_be_written_is_said_on_standard_error() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CLOSED], capture_output=True, check=True, text=True, timeout=60
+    )
+    (line,) = map(json.loads, done.stderr.splitlines())
+    assert (line["event"], line["reason"]) == ("drain_interrupted", "audit-output")
+
+
+def test_at_a_terminal_lines_are_for_a_person() -> None:
+    here, there = os.openpty()
+    subprocess.run(
+        [sys.executable, "-c", TERMINAL],
+        stdout=there,
+        check=True,
+        timeout=60,
+        env={"PATH": os.environ["PATH"], "NO_COLOR": "1"},
+        cwd=Path(__file__).parent.parent.parent,
+    )
+    os.close(there)
+    shown = os.read(here, 1 << 16).decode().splitlines()
+    os.close(here)
+    assert [line.split() for line in shown] == [
+        ["2023-08-14T20:00:00.000Z", "[info", "]", "callback_applied", "n=3", "room_sid=RM1"],
+        ["worker_ready"],
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from schemas.audit_keys import SigningKey
 from schemas.errors import BadSettingError
 from schemas.settings import Settings
 
@@ -322,3 +323,35 @@ def test_a_target_that_cannot_be_used_stops_the_start_and_is_not_shown(
     told = complaint()
     assert told.startswith("ROLLCALL_ALERT_TARGETS: number 2 of them needs ")
     assert "secret/" not in told
+
+
+def test_a_key_for_the_audit_is_read_and_a_bad_one_is_not_shown(monkeypatch: Environment) -> None:
+    _, seed = SigningKey.generated()
+    monkeypatch.setenv("ROLLCALL_AUDIT_KEY", seed)
+    settings = Settings.from_environment()
+    assert settings.audit_key == seed
+    assert seed not in repr(settings)
+    for bad in ("secret", seed[:-4], "-----BEGIN PRIVATE KEY-----"):
+        monkeypatch.setenv("ROLLCALL_AUDIT_KEY", bad)
+        said = complaint()
+        assert said.startswith("ROLLCALL_AUDIT_KEY: must be an Ed25519 key")
+        assert bad not in said
+
+
+def test_names_are_plain_or_hashed(monkeypatch: Environment) -> None:
+    assert Settings.from_environment().audit_identity == "plain"
+    monkeypatch.setenv("ROLLCALL_AUDIT_IDENTITY", "masked")
+    assert complaint() == "ROLLCALL_AUDIT_IDENTITY: must be plain or hashed, not 'masked'."
+
+
+def test_who_writes_hashed_names_needs_a_key_that_nobody_guesses(monkeypatch: Environment) -> None:
+    monkeypatch.setenv("ROLLCALL_AUDIT_IDENTITY", "hashed")
+    for bad in ("", "x" * 31):
+        monkeypatch.setenv("ROLLCALL_AUDIT_IDENTITY_KEY", bad)
+        with pytest.raises(BadSettingError, match="32 characters or more") as caught:
+            Settings.from_environment().require_identity_key()
+        assert not bad or bad not in str(caught.value)
+    monkeypatch.setenv("ROLLCALL_AUDIT_IDENTITY_KEY", "x" * 32)
+    settings = Settings.from_environment()
+    settings.require_identity_key()
+    assert "x" * 32 not in repr(settings)
