@@ -13,11 +13,14 @@ PYTEST ?=
 # Of `make fuzz`: plays the same requests again; and shows one of them, by its number.
 SEED   ?=
 ONLY   ?=
+# Of `make soak`: how many to play, and a new folder to leave logs and data in.
+CALLBACKS ?=
+KEEP      ?=
 # Of `make bench`: LONG=1 measures for an hour, with 200,000 in backlog and 100,000 live rooms.
 LONG   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-long door-differential outage fuzz faults bench-heart bench bench-smoke semantics mutations audit-format sample-audit check format lock clean
+.PHONY: help run demo test test-long door-differential outage fuzz faults soak bench-heart bench bench-smoke semantics mutations audit-format sample-audit check format lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -49,6 +52,9 @@ mutations: $(STAMP)  ## break promises of the code in a copy, and see that tests
 
 faults: $(STAMP)  ## break everything on purpose and check every callback; SEED=... ONLY="Redis"
 	@PYTHONPATH=.:tests $(BIN)/python -m faults $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only "$(ONLY)")
+
+soak: $(STAMP)  ## a million callbacks with faults at random, and whether memory grows; CALLBACKS=... SEED=...
+	@PYTHONPATH=.:tests $(BIN)/python -m faults.soak $(if $(CALLBACKS),--callbacks $(CALLBACKS)) $(if $(SEED),--seed $(SEED)) $(if $(KEEP),--keep "$(KEEP)")
 
 bench-heart: $(STAMP)  ## what a callback costs the heart, by the size and age of the room
 	@PYTHONPATH=. $(BIN)/python benchmarks/heart.py

@@ -21,6 +21,8 @@ _NAMES = ("web", "worker", "beat")
 _WARM_SECONDS = 60.0
 # How many rooms are weighed for all.
 _SAMPLE = 500
+# What grows by more than half is not flat; a fork, a batch or a full buffer is less than that.
+_FLAT = 1.5
 
 
 class Weighed(NamedTuple):
@@ -42,6 +44,14 @@ class OfRedis(NamedTuple):
     @property
     def rest(self) -> int:
         return self.used - self.over
+
+
+class Mark(NamedTuple):
+    """What everything weighed at one moment, with nothing under way."""
+
+    callbacks: int
+    processes: dict[str, Weighed]
+    redis: OfRedis
 
 
 class Life(NamedTuple):
@@ -115,6 +125,19 @@ class Memory:
         # Rooms that go on are due as well; there are few of them.
         due = _sum_of(client, (of.due for of in shards))
         return int(each * len(over)) + due
+
+
+def grown(marks: list[Mark], lives: list[Life]) -> list[str]:
+    """List what is not flat: processes as long as they lived, and Redis from the first mark on."""
+    found = [
+        f"{life.name} grew from {life.began.resident} to {life.last.resident} bytes"
+        for life in lives
+        if life.last.resident > _FLAT * life.began.resident
+    ]
+    first, last = marks[0].redis.rest, marks[-1].redis.rest
+    if last > _FLAT * first:
+        found.append(f"Redis grew from {first} to {last} bytes, beside rooms that ended")
+    return found
 
 
 def _sum_of(client: Redis, keys: Iterable[str]) -> int:

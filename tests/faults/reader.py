@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+from typing import Any, cast
 
 from faults.books import Books
 from faults.comparison import Comparison
-from redis import Redis, RedisError
+from redis import RedisError
 from streams import Published
 
 from schemas.connection import connect, keyspace_of
@@ -29,9 +30,8 @@ class Reader:
         self._comparison = Comparison(settings, books)
         keyspace = keyspace_of(settings)
         self._inboxes = [keyspace.shard(number).inbox for number in range(settings.shards)]
-        self._read_to: dict[bytes | str, bytes] = dict.fromkeys(
-            keyspace.streams(settings.shards), b"0"
-        )
+        # Up to which entry each stream was read.
+        self._read_to: dict[Any, Any] = dict.fromkeys(keyspace.streams(settings.shards), b"0")
         self._ending = threading.Event()
         # How many callbacks waited when that was looked at last, and the most that ever did.
         self.waiting = 0
@@ -51,16 +51,16 @@ class Reader:
     def end(self) -> None:
         self._ending.set()
 
-    def finish(self, verdicts: Redis) -> None:
+    def finish(self) -> None:
         """Read what is left, once nothing moves any more, and compare all with what Redis has."""
         while self.read():
             pass
-        self._comparison.finish(verdicts)
+        self._comparison.finish(self._redis)
         self._redis.close()
 
     def read(self) -> int:
         """Read on; return how many entries that were."""
-        streams = self._redis.xread(self._read_to, count=_AT_ONCE)
+        streams = cast("list[Any]", self._redis.xread(self._read_to, count=_AT_ONCE))
         count = 0
         for stream, entries in streams:
             for entry_id, entry in entries:

@@ -195,11 +195,11 @@ def test_a_storm_of_thousands_of_sessions_with_callbacks_waiting_is_drained_all_
     record = records.NEW._replace(facts=facts_of(one for both in history for one in both))
     keys = keyspace.shard(SHARD)
     redis.set(keys.room(ROOM), records.encode(record))
-    deposit(*[connected(sid("PA", 5_000 + n), 4_000_000 + n) for n in range(256)])
+    deposit(*[connected(sid("PA", 5_000 + n), 4_000_000 + n) for n in range(96)])
     drained = 0
     while redis.xlen(keys.inbox):
         drained += drain.drain(SHARD, CONTEXT).callbacks
-    assert drained == 256
+    assert drained == 96
 
 
 def test_a_damaged_record_stops_its_own_room_and_no_other(

@@ -56,7 +56,8 @@ def episode(evicted: Sequence[Eviction], carried: Carried | None, now: int) -> E
     if now >= members[-1].heard + CALM_AFTER:
         return None
     before = carried if carried and _goes_on(carried, members, evicted) else None
-    stormy = [one for one in _stormy(evicted, carried) if one in members]
+    of_it = {one.evicted_sid for one in members}
+    stormy = [one for one in _stormy(evicted, carried) if one.evicted_sid in of_it]
     plain = len(members) - len(stormy) + (before.plain if before else 0)
     many = len(stormy) + (before.stormy if before else 0)
     return Episode(

@@ -7,9 +7,11 @@ All waits count from when something was heard: a recording played today conclude
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import accumulate
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -113,7 +115,7 @@ def _person(once: Once) -> _Person:
         connected=tuple(connected),
         gone=0 if connected else _gone(once.of, linger),
         contested_at=_contested_at(connected) if len(connected) > 1 else 0,
-        ghost_at=tuple(_ghost_at(session, once.of) for _, session in connected),
+        ghost_at=_ghosts_at([session for _, session in connected], once.of),
     )
 
 
@@ -141,16 +143,32 @@ def _contested_at(connected: list[tuple[str, Session]]) -> int:
     return sorted(session.heard for _, session in connected)[1] + CONTESTED_AFTER
 
 
-def _ghost_at(session: Session, sessions: tuple[Session, ...]) -> int:
-    """When a session that is connected is taken for nobody's.
+def _ghosts_at(connected: list[Session], sessions: tuple[Session, ...]) -> tuple[int, ...]:
+    """When each of the sessions that are connected is taken for nobody's.
 
     Somebody who came anew is elsewhere by now, and the old session only waits for a time-out. And
     no session is longer than the longest room.
     """
-    newer = [max(one.heard, session.heard) for one in sessions if one.start > session.start]
+    if not connected:
+        return ()
+    by_start = sorted((one.start, one.heard) for one in sessions)
+    starts = [start for start, _ in by_start]
+    # By place in that order, the earliest arrival of it and of all that are newer.
+    heard = [*accumulate((heard for _, heard in reversed(by_start)), min)][::-1]
+    ghosts_at = []
+    for session in connected:
+        newer = bisect_right(starts, session.start)
+        ghosts_at.append(_ghost_at(session, heard[newer] if newer < len(heard) else None))
+    return tuple(ghosts_at)
+
+
+def _ghost_at(session: Session, newer: int | None) -> int:
+    moments = [session.heard + LONGEST_SESSION]
+    if newer is not None:
+        moments.append(max(newer, session.heard) + GHOST_AFTER)
     if session.overtaken is not None:
-        newer.append(session.overtaken)
-    return min([session.heard + LONGEST_SESSION, *(heard + GHOST_AFTER for heard in newer)])
+        moments.append(session.overtaken + GHOST_AFTER)
+    return min(moments)
 
 
 def _last(facts: Facts, person: _Person) -> tuple[str, Session]:
