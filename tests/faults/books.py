@@ -2,7 +2,7 @@
 
 A soak cannot keep a million callbacks. The numbers of callbacks are bits of an integer, and of
 events the last id is kept, with what they fold to until the room is settled. The sender writes one
-half and the reader the other; with what Redis has they are compared by `faults.audit_of_rooms`.
+half and the reader the other; `comparison.py` holds both beside what Redis has.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import cast
 
-from faults.books import Books, Room
+from faults.books import Books, Chain, Room
 from redis import Redis
 from timed import agree
 
@@ -26,7 +26,7 @@ from workers.room.view import View, view
 # Records that are read at once: half a MiB.
 _AT_ONCE = 200
 # Beside `applied`: a repetition, and one of a session that was let go of by then.
-ABSORBED = ("duplicate", "too-late")
+_ABSORBED = ("duplicate", "too-late")
 
 
 class Comparison:
@@ -58,7 +58,7 @@ class Comparison:
             if heard & ~room.sent:
                 books.note_problem(f"{sid}: knows of callbacks that nobody sent")
             if not _is_read(room, record):
-                books.note_problem(f"{sid}: was read up to {room.events}, {room.alerts}")
+                books.note_problem(f"{sid}: the streams end at {room.events}, {room.alerts}")
             self._compare(sid, room, record)
         self._count_verdicts(redis, distinct)
 
@@ -69,7 +69,7 @@ class Comparison:
             verdicts.update({name.decode(): int(count) for name, count in told.items()})
         counts = self._books.counts
         counts["applied"] = verdicts.pop("applied", 0)
-        counts["absorbed"] = sum(verdicts.pop(name, 0) for name in ABSORBED)
+        counts["absorbed"] = sum(verdicts.pop(name, 0) for name in _ABSORBED)
         if verdicts:
             self._books.note_problem(f"verdicts that nothing sent can have: {dict(verdicts)}")
         if counts["applied"] != distinct:
@@ -101,10 +101,8 @@ class Comparison:
 def _is_read(room: Room, record: Record) -> bool:
     """Whether all that was published of a room was read."""
     of = record.ledger
-    return ((room.events.number, room.events.last_id) == (of.revision, of.last_event_id)) and (
-        room.alerts.number,
-        room.alerts.last_id,
-    ) == (of.alerts, of.last_alert_id)
+    events = Chain(of.revision, of.last_event_id)
+    return (room.events, room.alerts) == (events, Chain(of.alerts, of.last_alert_id))
 
 
 def _agreed(believed: View, seen: View) -> bool:

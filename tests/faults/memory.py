@@ -16,7 +16,6 @@ from servers import RedisServer
 from schemas.keys import shard_of
 
 MIB = 1024 * 1024
-_NAMES = ("web", "worker", "beat")
 # By then all is loaded, and the caches are full.
 _WARM_SECONDS = 60.0
 # How many rooms are weighed for all.
@@ -33,11 +32,10 @@ class Weighed(NamedTuple):
 
 
 class OfRedis(NamedTuple):
-    """How much Redis holds, in bytes."""
+    """What Redis holds, in bytes of its used_memory."""
 
-    resident: int
     used: int
-    # Of `used`: the records of rooms that are over, kept for ROLLCALL_KEEP_HOURS, and when each of
+    # Of it the records of rooms that are over, kept for ROLLCALL_KEEP_HOURS, and when each of
     # them is due. They grow with the number of rooms, and go by themselves.
     over: int
 
@@ -78,23 +76,25 @@ class Memory:
         self.most: dict[str, int] = {}
 
     def weigh(self) -> dict[str, Weighed]:
-        """Weigh all that run, but Redis; main processes and children by number."""
-        found: dict[str, Weighed] = {}
-        now = time.time()
-        for name in _NAMES:
+        """Weigh all that run, children by number."""
+        pids = {"Redis": self._redis.pid}
+        for name in ("web", "worker", "beat"):
             for number, pid in enumerate(self._stage.supervisor.family(name)):
-                with suppress(psutil.Error):
-                    process = psutil.Process(pid)
-                    began = process.create_time()
-                    weighed = Weighed(process.memory_info().rss, now - began)
-                    called = f"{name}, child {number}" if number else name
-                    found[called] = weighed
-                    self._note(called, (pid, began), weighed)
+                pids[f"{name}, child {number}" if number else name] = pid
+        found: dict[str, Weighed] = {}
+        for name, pid in sorted(pids.items()):
+            # It may just have been killed.
+            with suppress(psutil.Error):
+                process = psutil.Process(pid)
+                began = process.create_time()
+                found[name] = Weighed(process.memory_info().rss, time.time() - began)
+                self._note(name, (pid, began), found[name])
         return found
 
     def _note(self, name: str, process: tuple[int, float], weighed: Weighed) -> None:
         self.most[name] = max(self.most.get(name, 0), weighed.resident)
-        if weighed.age > _WARM_SECONDS:
+        # Redis holds more with every room that is over.
+        if weighed.age > _WARM_SECONDS and name != "Redis":
             known = self._lives.get(process)
             self._lives[process] = Life(name, known.began if known else weighed, weighed)
 
@@ -109,10 +109,7 @@ class Memory:
         """Weigh Redis, and in it the rooms that are over."""
         with self._stage.client() as client:
             used = client.info("memory")["used_memory"]
-            over = self._weigh_rooms(client, books)
-        resident = psutil.Process(self._redis.pid).memory_info().rss
-        self.most["Redis"] = max(self.most.get("Redis", 0), resident)
-        return OfRedis(resident, used, over)
+            return OfRedis(used, self._weigh_rooms(client, books))
 
     def _weigh_rooms(self, client: Redis, books: Books) -> int:
         shards = [

@@ -5,14 +5,19 @@ from __future__ import annotations
 from faults.memory import MIB, Life
 from faults.soaking import Outcome
 
-_WIDTH = 24
+_WIDTH = 26
+_OF_REDIS = {
+    "used": "Redis: used_memory",
+    "over": "  of it rooms that ended",
+    "rest": "  of it all the rest",
+}
 
 
 def text(outcome: Outcome) -> str:
     """Write it all down."""
     parts = [_headline(outcome), _counts(outcome), _memory(outcome), _lives(outcome)]
     parts.append([f"PROBLEM: {problem}" for problem in outcome.problems] or ["no problem found"])
-    return "\n\n".join("\n".join(part) for part in parts)
+    return "\n\n".join("\n".join(part) for part in parts if part)
 
 
 def _headline(outcome: Outcome) -> list[str]:
@@ -56,23 +61,14 @@ def _memory(outcome: Outcome) -> list[str]:
             one = mark.processes.get(name)
             cells.append(f"{_mib(one.resident)} ({one.age:.0f} s)" if one else "-")
         lines.append(_row(name, [*cells, _mib(outcome.most[name])]))
-    lines.append(
-        _row("Redis", [*(_mib(of.redis.resident) for of in marks), _mib(outcome.most["Redis"])])
-    )
-    for name in ("used", "over", "rest"):
-        cells = [_mib(getattr(of.redis, name)) for of in marks]
-        lines.append(_row(_OF_REDIS[name], cells))
+    for name, said in _OF_REDIS.items():
+        lines.append(_row(said, [_mib(getattr(mark.redis, name)) for mark in marks]))
     return lines
 
 
-_OF_REDIS = {
-    "used": "  its used_memory",
-    "over": "  of it rooms that ended",
-    "rest": "  of it all the rest",
-}
-
-
 def _lives(outcome: Outcome) -> list[str]:
+    if not outcome.lives:
+        return []
     lines = ["Of each, the process that lived longest after its first minute, in MiB:"]
     return lines + [_life(life) for life in outcome.lives]
 

@@ -148,7 +148,7 @@ class _Run:
         return Outcome(
             seconds=time.monotonic() - self._began,
             counts=self.books.counts,
-            rooms=len(self.books.rooms),
+            rooms=sum(bool(room.sent) for room in self.books.rooms.values()),
             answers=self._flood.answers,
             most_waiting=self.reader.most_waiting,
             mishaps=self._mishaps.times,

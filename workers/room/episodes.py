@@ -8,8 +8,8 @@ episode lasts is carried on in numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 from workers.room.bounds import (
@@ -78,17 +78,19 @@ def episode_waits(evicted: Sequence[Eviction], carried: Carried | None) -> Itera
         yield (one.heard // STORM_TOLD_EVERY + 1) * STORM_TOLD_EVERY
 
 
-def carry(carried: Carried | None, gone: Eviction, evicted: Sequence[Eviction]) -> Carried:
+def carry(carried: Carried | None, gone: Eviction, evicted: Iterable[Eviction]) -> Carried:
     """Carry on what is let go of.
 
     Args:
         carried: what is carried already.
-        gone: the eviction that is let go, the first of those in `evicted`.
+        gone: the eviction that is let go, of those in `evicted`; mostly the first of them.
         evicted: all that are known, in the order in which they happened.
     """
     goes_on = carried is not None and gone.heard - carried.heard <= CALM_AFTER
     known = carried if carried and goes_on else None
-    stormy = gone in _stormy(evicted, carried)
+    # Whether the first is part of a storm, those next to it tell.
+    near = [*islice(evicted, STORM_EVICTIONS)]
+    stormy = gone in _stormy(near if near[0] is gone else [*evicted], carried)
     times = (*(carried.times if carried else ()), gone.at)[1 - STORM_EVICTIONS :]
     storm_since = known.storm_since if known else None
     if stormy and storm_since is None:

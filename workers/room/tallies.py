@@ -83,17 +83,22 @@ def without_the_old(facts: Facts, identity: str, now: int, bounds: Bounds) -> Fa
         # Of that one alone it would look as though somebody had just left.
         return facts
     found = {**evictions(identity, group, facts.ended, bounds)}
+    last = max((one.heard for one in found.values()), default=0)
+    ended = len(facts.sessions) - facts.connected
+    gone: dict[str, Session] = {}
     for _, sid, session in sorted((session.start, sid, session) for sid, session in group):
         if session.ended is None:
             continue
-        crowded = _is_crowded(facts, identity)
+        crowded = ended - len(gone) > CROWD or len(group) - len(gone) > CROWD_OF_ONE
         if session.end_heard is None or now < _old_at(session.end_heard, crowded=crowded):
             break
-        if sid in found and _is_under_way(found[sid], found, now):
+        if sid in found and found[sid].heard == last and now < last + CALM_AFTER:
+            # An alert is raised because of this one: what it says of the last, is said of it.
             break
-        facts = _without(facts, identity, sid, found)
+        facts = _tallied(facts, identity, sid, found)
         found.pop(sid, None)
-    return facts
+        gone[sid] = session
+    return _without(facts, identity, gone) if gone else facts
 
 
 def remainder(facts: Facts) -> Facts:
@@ -123,30 +128,28 @@ def row_of(facts: Facts, sid: str, session: Session, eviction: Eviction | None) 
     )
 
 
-def _is_under_way(eviction: Eviction, found: dict[str, Eviction], now: int) -> bool:
-    """Whether an alert is raised because of this one: what it says of the last, is said of it."""
-    last = max(one.heard for one in found.values())
-    return eviction.heard == last and now < last + CALM_AFTER
-
-
-def _without(facts: Facts, identity: str, sid: str, found: dict[str, Eviction]) -> Facts:
-    gone = facts.sessions[sid]
-    eviction = found.get(sid)
-    row = row_of(facts, sid, gone, eviction)
-    sessions = {one: session for one, session in facts.sessions.items() if one != sid}
-    for one in facts.people[identity]:
-        if one != sid and sessions[one].ended is None and sessions[one].start < gone.start:
-            sessions[one] = _overtaken(sessions[one], gone)
-    left = tuple(one for one in facts.people[identity] if one != sid)
+def _without(facts: Facts, identity: str, gone: dict[str, Session]) -> Facts:
+    """Leave sessions of a person out."""
+    sessions = {sid: one for sid, one in facts.sessions.items() if sid not in gone}
+    left = tuple(sid for sid in facts.people[identity] if sid not in gone)
+    for sid in left:
+        newer = [one for one in gone.values() if sessions[sid].start < one.start]
+        if newer and sessions[sid].ended is None:
+            sessions[sid] = _overtaken(sessions[sid], newer)
     people = {one: sids for one, sids in facts.people.items() if one != identity or left}
     if left:
         people[identity] = left
+    return facts._replace(sessions=sessions, people=people)
+
+
+def _tallied(facts: Facts, identity: str, sid: str, found: dict[str, Eviction]) -> Facts:
+    """Keep of a session that is let go what the roster and the alerts need."""
+    gone, eviction = facts.sessions[sid], found.get(sid)
+    row = row_of(facts, sid, gone, eviction)
     over = min(_over(gone) + _TRAILING, facts.latest)
-    facts = facts._replace(
-        sessions=sessions, people=people, folded_until=max(facts.folded_until, over)
-    )
+    facts = facts._replace(folded_until=max(facts.folded_until, over))
     if eviction:
-        carried = carry(facts.carried.get(identity), eviction, list(found.values()))
+        carried = carry(facts.carried.get(identity), eviction, found.values())
         facts = facts._replace(carried=_capped({**facts.carried, identity: carried}))
     if sum(map(_size, facts.rows)) + _size(row) <= _ROWS:
         return facts._replace(rows=(*facts.rows, row))
@@ -166,9 +169,9 @@ def _over(session: Session) -> int:
     return max(times)
 
 
-def _overtaken(session: Session, newer: Session) -> Session:
+def _overtaken(session: Session, newer: list[Session]) -> Session:
     """Keep in mind that its person came anew."""
-    at = max(newer.heard, session.heard)
+    at = max(min(one.heard for one in newer), session.heard)
     return session._replace(overtaken=min(at, session.overtaken or at))
 
 
