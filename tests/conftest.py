@@ -17,7 +17,10 @@ from console.embedded import EmbeddedRedis
 from schemas.connection import connect
 from schemas.settings import Settings
 
-# For `make test-long`; the machine may be slow, so no example is too slow.
+# The machine may be slow, so no example is too slow.
+hypothesis.settings.register_profile("usual", deadline=None)
+hypothesis.settings.load_profile("usual")
+# For `make test-long`.
 hypothesis.settings.register_profile("long", max_examples=20_000, deadline=None)
 
 TOKEN = "a-token-of-the-tests"

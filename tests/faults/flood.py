@@ -101,11 +101,13 @@ class Flood:
         """Send until `end` is called, or all is acknowledged after `finish`."""
         self._heard_at = time.monotonic()
         while not self._ending.is_set():
-            if self._finishing.is_set():
+            # Asked once: what is on its way must have been sent before this ends.
+            finishing = self._finishing.is_set()
+            if finishing:
                 self._first.extend(map(self._shot, self._meetings.rest()))
             self._fire()
             self._listen()
-            if self._finishing.is_set() and self.is_idle:
+            if finishing and self.is_idle:
                 break
         for connection in (*self._free, *self._busy):
             connection.socket.close()

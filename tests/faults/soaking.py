@@ -42,7 +42,7 @@ _NONE = ("lost", "doubled")
 _DRAINED_SECONDS = 120.0
 # A process that was started so long ago listens to signals, and ends as it should.
 _STARTED_SECONDS = 5.0
-# Some four million records are read in five minutes.
+# Two million records are read in two minutes, and the machine may be busy.
 _VERIFY_SECONDS = 1_800.0
 
 
@@ -80,7 +80,7 @@ class Outcome(NamedTuple):
 
 
 def soak(asked: Asked, folder: Path, *, say: Callable[[str], None]) -> Outcome:
-    """Play it in a folder of its own, which takes some 5 GB for a million callbacks.
+    """Play it in a folder of its own, which takes some 3 GB for a million callbacks.
 
     Raises:
         AssertionError: something did not come back.

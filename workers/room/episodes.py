@@ -91,7 +91,7 @@ def carry(carried: Carried | None, gone: Eviction, evicted: Iterable[Eviction]) 
     # Whether the first is part of a storm, those next to it tell.
     near = [*islice(evicted, STORM_EVICTIONS)]
     stormy = gone in _stormy(near if near[0] is gone else [*evicted], carried)
-    times = (*(carried.times if carried else ()), gone.at)[1 - STORM_EVICTIONS :]
+    times = sorted((*(carried.times if carried else ()), gone.at))[1 - STORM_EVICTIONS :]
     storm_since = known.storm_since if known else None
     if stormy and storm_since is None:
         storm_since = gone.at
@@ -101,7 +101,7 @@ def carry(carried: Carried | None, gone: Eviction, evicted: Iterable[Eviction]) 
         since=min(known.since, gone.at) if known else gone.at,
         storm_since=storm_since,
         heard=max(known.heard, gone.heard) if known else gone.heard,
-        times=times,
+        times=tuple(times),
     )
 
 
@@ -129,7 +129,7 @@ def _severity(
 ) -> str:
     if stormy:
         return "critical"
-    times = [*(carried.times if carried else ()), *(one.at for one in evicted)]
+    times = sorted((*(carried.times if carried else ()), *(one.at for one in evicted)))
     of_it = {one.at for one in members}
     again = (
         second in of_it and second - first <= AGAIN_WITHIN for first, second in pairwise(times)
@@ -157,14 +157,16 @@ def _stormy(evicted: Sequence[Eviction], carried: Carried | None) -> list[Evicti
     times = carried.times if carried else ()
     if len(times) + len(evicted) < STORM_EVICTIONS:
         return []
-    at = [*times, *(one.at for one in evicted)]
+    # What is let go first need not have happened first.
+    places = [(at, -1) for at in times] + [(one.at, place) for place, one in enumerate(evicted)]
+    places.sort()
     within = {
-        index + offset
-        for index, first in enumerate(at[: 1 - STORM_EVICTIONS])
-        if at[index + STORM_EVICTIONS - 1] - first <= STORM_WITHIN
-        for offset in range(STORM_EVICTIONS)
+        place
+        for index, (first, _) in enumerate(places[: 1 - STORM_EVICTIONS])
+        if places[index + STORM_EVICTIONS - 1][0] - first <= STORM_WITHIN
+        for _, place in places[index : index + STORM_EVICTIONS]
     }
-    return [one for index, one in enumerate(evicted, len(times)) if index in within]
+    return [one for place, one in enumerate(evicted) if place in within]
 
 
 def _heard(eviction: Eviction) -> tuple[int, int, str]:

@@ -87,7 +87,6 @@ def _at(facts: Facts, due: int, bounds: Bounds) -> Elapsed:
         after_facts = after_facts._replace(stall=None)
     after = view(after_facts, bounds, scope)
     events = diff(before, after, None, due)
-    raised = alerts(before, after, bounds, due)
     if facts.due == due and due == _settled_at(facts):
         whole = view(after_facts, bounds)
         after_facts, roster = settled(after_facts, whole, due)
@@ -96,12 +95,15 @@ def _at(facts: Facts, due: int, bounds: Bounds) -> Elapsed:
         after_facts = after_facts._replace(quiet=True)
     for identity in _in_order(people, facts) if after_facts.end is None else ():
         after_facts = without_the_old(after_facts, identity, due, bounds)
+    raised = []
     if facts.due == due and due == _expires_at(facts, bounds):
-        left = remainder(after_facts)
-        raised += alerts(after, view(left, bounds, NOBODY), bounds, due)
-        after_facts = left
-        scope = None
+        raised = alerts(before, after, bounds, due)
+        after_facts, before, scope = remainder(after_facts), after, NOBODY
+    # From what is left: should less be known of somebody's past than it takes, that is told too.
     seen = view(after_facts, bounds, scope)
+    raised += alerts(before, seen, bounds, due)
+    if after_facts.expired:
+        scope = None
     return Elapsed(waiting(after_facts, seen, scope, bounds), due, events, raised)
 
 
