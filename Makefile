@@ -20,7 +20,7 @@ KEEP      ?=
 LONG   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-long door-differential outage fuzz faults soak bench-heart bench bench-smoke semantics mutations audit-format sample-audit check format lock clean
+.PHONY: help run demo test test-slow test-long door-differential outage fuzz faults soak bench-heart bench bench-smoke semantics mutations audit-format sample-audit check format lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -31,8 +31,11 @@ run: $(STAMP)  ## start everything here and show derived events as they come
 demo: $(STAMP)  ## the same, and play a recorded room and an eviction through the door
 	@exec $(BIN)/rollcall up --demo
 
-test: $(STAMP)  ## all tests, against a Redis that they start themselves
-	@$(BIN)/pytest $(PYTEST)
+test: $(STAMP)  ## the tests, against a Redis that they start themselves
+	@$(BIN)/pytest -m "not slow" $(PYTEST)
+
+test-slow: $(STAMP)  ## those that break processes, brokers and servers, in their short forms
+	@$(BIN)/pytest -m slow $(PYTEST)
 
 test-long: $(STAMP)  ## the laws of the heart over some hundred thousand histories
 	@$(BIN)/pytest tests/room tests/workers/test_batches.py --hypothesis-profile=long --timeout=3600

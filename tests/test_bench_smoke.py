@@ -11,6 +11,8 @@ import pytest
 
 from benchmarks.report import BEGIN, END, write_into
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 LETTERS = "abcdefgh"
 

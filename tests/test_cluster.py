@@ -146,6 +146,7 @@ def _failed_recording(room_sid: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_a_slot_that_moves_under_load_loses_and_doubles_nothing_and_alerts_are_delivered(
     clustered: Clustered, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

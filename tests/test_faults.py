@@ -11,6 +11,7 @@ from faults.suite import SUITE
 SHORT = [scenario for scenario in SUITE if scenario.times_short]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", SHORT, ids=[scenario.fault for scenario in SHORT])
 def test_every_callback_that_is_acknowledged_takes_effect_once_whatever_breaks(
     tmp_path: Path, scenario: Scenario

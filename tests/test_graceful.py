@@ -23,6 +23,8 @@ from redis import Redis
 from console.embedded import EmbeddedRedis, free_port
 from schemas.keys import Keyspace
 
+pytestmark = pytest.mark.slow
+
 RATE = 100
 # A pause is promised to be shorter than a second. A lease that was not given back makes one of
 # three, and a shard that nobody was woken for one of two, so this tells them apart, on a machine

@@ -8,6 +8,7 @@ import pytest
 from outage import Plan, play
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill_web", [False, True], ids=["web lives", "web killed"])
 def test_every_callback_of_an_outage_is_answered_204_and_applied_exactly_once(
     tmp_path: Path, *, kill_web: bool

@@ -24,7 +24,7 @@ from console.embedded import EmbeddedRedis, free_port
 from schemas.settings import Settings
 from schemas.wakeups import DRAIN, WakeUps, celery_config
 
-pytestmark = pytest.mark.skipif(not RABBITMQ, reason=MISSING)
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not RABBITMQ, reason=MISSING)]
 
 QUEUE = "rollcall:wakeups"
 RATE = 60

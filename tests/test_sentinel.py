@@ -17,6 +17,8 @@ from schemas.connection import connect
 from schemas.errors import StartError
 from schemas.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def replicated(tmp_path: Path) -> Iterator[Replicated]:

@@ -20,6 +20,7 @@ from schemas.settings import Settings
 ROOM = "RM" + "1" * 32
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_or_doubled_while_faults_come_at_random(tmp_path: Path) -> None:
     asked = Asked(callbacks=3_000, seed=1, rate=500.0, between=(1.0, 2.0), calm=0.0)
     outcome = soak(asked, tmp_path, say=lambda _: None)
