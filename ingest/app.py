@@ -19,6 +19,7 @@ from ingest.orphan import end_with_parent
 from ingest.problems import register_problems
 from ingest.spool import Spool
 from ingest.spool_folder import spool_folder
+from schemas.audit import HASHED
 from schemas.logs import Lines, configure_logs
 from schemas.settings import Settings
 
@@ -60,10 +61,11 @@ def create_app(
 
 def from_environment() -> Gateway:
     """Make the application of a web process, as Granian asks for it in each of its workers."""
-    configure_logs(Lines(1), "web")
+    settings = Settings.from_environment()
+    configure_logs(Lines(1), "web", hide_names=settings.audit_identity == HASHED)
     end_with_parent()
     forget_dead_processes()
-    app = create_app(Settings.from_environment())
+    app = create_app(settings)
     deposits: Deposits = app.extensions["deposits"]
     deposits.start()
     # What lies in the spool is found by the next process; to close it tidily saves that the work.

@@ -110,11 +110,12 @@ class Deposits:
             self._full_until = 0.0
             _log.info("inbox_full_no_more")
         try:
+            # First, since a replay may take long, and the shards be counted otherwise by then.
+            self.lost(self._losses.look())
             if self._spooling or self._spool.callbacks:
                 self._inbox.check()
                 self._switch_back()
                 self._replay.play()
-            self.lost(self._losses.look())
         except Exception as error:  # noqa: BLE001  # as above
             self._switch(error)
             return

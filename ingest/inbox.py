@@ -243,20 +243,25 @@ class Inbox:
         """
         try:
             claim_shards(self._redis, self._keyspace, self._shards)
-            if self._replicas:
-                self._check_replicas()
+            self._check_writing()
         except (RedisError, NotReplicatedError) as error:
             self._reconnect()
             raise UnavailableError from error
 
-    def _check_replicas(self) -> None:
+    def _check_writing(self) -> None:
+        # A Redis that is full, or a replica by now, answers and takes nothing; and something has to
+        # be written, for there to be something that replicas can have.
         with self._redis.pipeline(transaction=False) as pipeline:
-            # Something has to be written, for there to be something that replicas can have.
             pipeline.set(self._keyspace.probe, b"", px=1)
-            self._replicated(pipeline)
+            (answer,) = self._replicated(pipeline)
+        if isinstance(answer, Exception):
+            raise answer
 
     def servers(self) -> frozenset[str]:
-        """Tell which runs of which servers answer: a new one means a restart or a failover.
+        """Tell which masters answer, with which history: another after a restart or a failover.
+
+        A master that was a replica for a while and is one again has a new history in the same
+        process (https://redis.io/docs/latest/operate/oss_and_stack/management/replication/).
 
         Raises:
             UnavailableError: none answers; the cause says why.
@@ -265,7 +270,9 @@ class Inbox:
         failed: RedisError | None = None
         for server in servers(self._redis):
             try:
-                runs.add(server.info("server")["run_id"])
+                history = server.info("replication")
+                if history["role"] == "master":
+                    runs.add(f"{server.info('server')['run_id']} {history['master_replid']}")
             except NoPermissionError:
                 # Where Redis does not tell us, it cannot be told.
                 return frozenset()

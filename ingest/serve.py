@@ -16,6 +16,7 @@ from granian.log import LogLevels
 from ingest.inbox import open_inbox
 from ingest.port import claimed_port
 from ingest.sharing import shared_counts
+from schemas.audit import HASHED
 from schemas.errors import UnavailableError
 from schemas.logs import Lines, configure_logs
 from schemas.settings import Settings
@@ -56,7 +57,7 @@ def serve(settings: Settings) -> None:
 
 
 def _run(settings: Settings) -> None:
-    configure_logs(Lines(1), "web")
+    configure_logs(Lines(1), "web", hide_names=settings.audit_identity == HASHED)
     _allow_descriptors()
     _require_shards(settings)
     _log.info(

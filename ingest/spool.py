@@ -103,7 +103,7 @@ class Spool:
                 self._own = None
             if file in self._adopted:
                 self._adopted.remove(file)
-        _log.error("spool_file_damaged", file=file.path.name, said=str(error))
+        _log.error("spool_file_damaged", file=file.path.name, said=error)
         file.close(keep=True)
 
     def tidy(self) -> None:
@@ -138,7 +138,7 @@ class Spool:
             if path not in self._told:
                 self._told.add(path)
                 cause = type(error).__name__
-                _log.error("spool_not_adopted", file=path.name, cause=cause, said=str(error))
+                _log.error("spool_not_adopted", file=path.name, cause=cause, said=error)
             return 0
         self._adopted.append(file)
         return file.callbacks

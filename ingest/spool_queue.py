@@ -146,7 +146,7 @@ class SpoolQueue:
     def _note(self, error: Exception | None) -> None:
         self._not_before = time.monotonic() + _TROUBLE_SECONDS if error else 0.0
         if error and not self.failing:
-            _log.error("spool_failing", cause=type(error).__name__, said=str(error))
+            _log.error("spool_failing", cause=type(error).__name__, said=error)
         elif self.failing and not error:
             _log.info("spool_failing_no_more")
         self.failing = error is not None

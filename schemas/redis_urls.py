@@ -103,7 +103,7 @@ def read_address(url: str, *, name: str = "REDIS_URL") -> Address:
 
 
 def check_broker_url(url: str, *, inherited: bool) -> None:
-    """Check the URL of the broker; what options it may have, Celery knows.
+    """Check the URL of the broker; what options an amqp:// one may have, Celery knows.
 
     Args:
         url: the broker's.
@@ -126,6 +126,8 @@ def check_broker_url(url: str, *, inherited: bool) -> None:
     parts = urlsplit_of(name, url)
     if kind == "single":
         _path(name, kind, parts.path)
+        # kombu would let them win over ours, or fail at the first wake-up.
+        _options(name, kind, parts.query)
     elif parts.scheme not in {"amqp", "amqps"}:
         raise BadSettingError(
             f"{name}: must begin with redis://, rediss://, redis+sentinel:// or amqp://."

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from schemas import inbox
 from schemas.callbacks import room_of
 from schemas.errors import IndigestibleError
+from schemas.keys import shard_of
 from workers.intake import callback_from
 from workers.room.callback import Callback
 from workers.store import Entry
@@ -70,6 +71,17 @@ def read_entries(shard: int, entries: Iterable[Entry]) -> list[Arrival]:
             break
         arrivals.append(_read_entry(Arrival(entry_id, fields, pseudo_room(shard))))
     return arrivals
+
+
+def in_its_place(arrival: Arrival, shard: int, shards: int) -> Arrival:
+    """Have nothing concluded of a room that another shard keeps.
+
+    A door that stood still while the number of shards was changed may deposit once by the old one.
+    """
+    if not arrival.callback or shard_of(arrival.room_sid, shards) == shard:
+        return arrival
+    fault = Fault(IndigestibleError.reason, f"{arrival.room_sid}: of another shard than {shard}")
+    return arrival._replace(room_sid=pseudo_room(shard), fault=fault)
 
 
 def _read_entry(arrival: Arrival) -> Arrival:

@@ -205,7 +205,9 @@ class Digester:
             told = dead.on_record(arrival, fault, around.scribe, noted=False)
             concluded = steps.concluded(arrival, record, outcome, around, **told)
         self._add(arrival, outcome, *concluded)
-        self._dead.append(dead.entry_of(arrival, fault, around.now()))
+        if arrival.digest not in facts.set_aside:
+            # One that comes again lies there already.
+            self._dead.append(dead.entry_of(arrival, fault, around.now()))
 
     def _elapse(self, room_sid: str, now: int) -> bool:
         """Let time run in a room; false where the batch was full before that was done."""

@@ -17,7 +17,7 @@ from redis import RedisError
 
 from schemas.errors import AuditOutputError, LeaseLostError
 from schemas.logs import Lines
-from workers.arrivals import arrived_at, pseudo_room, read_entries
+from workers.arrivals import arrived_at, in_its_place, pseudo_room, read_entries
 from workers.commits import Commits
 from workers.digest import Digester
 from workers.room.bounds import Bounds
@@ -29,6 +29,8 @@ from workers.store import LEASE_MS, NOTHING_TAKEN, Batch, Entry, Hold, Store, Ta
 SLICE_SECONDS = 1.0
 # Digesting may take this much of the lease; the rest is for the commit.
 _DIGEST_SECONDS = LEASE_MS / 1000 / 3
+# Machines whose clocks are kept at all differ by less, in microseconds.
+_AHEAD = 5 * 60 * 1_000_000
 
 log = structlog.get_logger()
 
@@ -157,7 +159,9 @@ class Drain:
 
     def _batch(self, hold: Hold, entries: list[Entry], around: Circumstances) -> tuple[Hold, int]:
         until = time.monotonic() + _DIGEST_SECONDS
-        arrivals = read_entries(hold.shard, entries)
+        shards = self._store.shards
+        read = read_entries(hold.shard, entries)
+        arrivals = [in_its_place(one, hold.shard, shards) for one in read]
         rooms = dict.fromkeys((pseudo_room(hold.shard), *(one.room_sid for one in arrivals)))
         digester = Digester(self._store.load(hold, rooms), around)
         batch, count = digester.digest(arrivals, until=until)
@@ -186,13 +190,23 @@ class Drain:
         until = time.monotonic() + _DIGEST_SECONDS
         by_ms = None if taken is None else arrived_at(taken) // 1000
         now, rooms = self._store.due(hold, by_ms=by_ms)
-        if not rooms:
+        if not rooms or (taken is None and self._clocks_disagree(now)):
             return hold
         stored = self._store.load(hold, [pseudo_room(hold.shard), *rooms])
         batch = Digester(stored, around).elapse(rooms, now, until=until)
         if taken is not None:
             batch = batch._replace(last_id=NOTHING_TAKEN)
         return self._commit(hold, batch) or hold
+
+    def _clocks_disagree(self, now: int) -> bool:
+        """Whether Redis's clock is so far ahead of ours that nobody should be gone by it.
+
+        One that jumps a day ahead would close every room, and what is closed is not opened again.
+        """
+        ahead = now - self._now()
+        if ahead > _AHEAD:
+            log.error("redis_clock_ahead", seconds=ahead // 1_000_000)
+        return ahead > _AHEAD
 
     def _write(self, audit_lines: bytes) -> None:
         try:

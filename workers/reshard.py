@@ -21,6 +21,7 @@ from schemas.errors import ReshardError
 from schemas.keys import Keyspace, ShardKeys
 from workers.moves import AT_ONCE, Moves, Place
 from workers.notify.rehouse import Places
+from workers.store import LEASE_MS
 
 # What ROLLCALL_SHARDS takes at the most.
 MOST_SHARDS = 1024
@@ -150,7 +151,11 @@ class Reshard:
             keys = self._keys(number)
             self._redis.delete(keys.commit, keys.verdicts)
         self._redis.set(self._keyspace.shard_count, self._to)
-        self._let_go(self._all)
+        # Inboxes of shards that are given up stay such that nothing can be appended: a door that
+        # stood still all the while, and has not noticed, keeps callbacks on its disk.
+        self._let_go(range(self._to))
+        for number in range(self._to, self._was):
+            self._redis.delete(self._keys(number).lease)
 
     @property
     def _mark(self) -> bytes:
@@ -172,7 +177,9 @@ class Reshard:
         refused = []
         for number in self._all:
             keys = self._keys(number)
-            answer = self._hold([keys.lease, keys.wake, keys.inbox, keys.audit], [self._mark])
+            answer = self._hold(
+                [keys.lease, keys.wake, keys.inbox, keys.audit], [self._mark, LEASE_MS]
+            )
             if answer in _WHY:
                 refused.append(_WHY[answer].format(number))
         # Nobody reads the stream of a shard that is given up any further.

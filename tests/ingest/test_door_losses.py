@@ -141,6 +141,38 @@ def test_what_could_not_be_deposited_again_is_not_forgotten(
         assert numbers(client) == [0]
 
 
+def test_a_master_that_was_a_replica_for_a_while_is_told_what_it_lacks(
+    deposits: tuple[Deposits, Spool], server: RedisServer, replica: RedisServer, log: list[Any]
+) -> None:
+    door, _ = deposits
+    door.look()
+    with server.client() as first, replica.client() as second:
+        # Made a replica and a master again in the same process, it lacks what came before.
+        second.replicaof("NO", "ONE")
+        door.deposit(callback(0), "")
+        first.replicaof("127.0.0.1", replica.port)
+        wait_until(lambda: first.info("replication")["master_link_status"] == "up")
+        assert numbers(first) == []
+        first.replicaof("NO", "ONE")
+        wait_until(lambda: door.look() or numbers(first) == [0])
+    assert [one["event"] for one in log if one["event"].startswith("redis_")] == [
+        "redis_lost_its_tail"
+    ]
+
+
+def test_a_redis_that_takes_nothing_is_not_taken_for_well(
+    deposits: tuple[Deposits, Spool], server: RedisServer
+) -> None:
+    door, _ = deposits
+    with server.client() as client:
+        client.config_set("maxmemory", 1)
+        assert door.deposit(callback(0), "").spooled
+        door.look()
+        assert door.state() == "spooling"
+        client.config_set("maxmemory", 0)
+        wait_until(lambda: door.look() or numbers(client) == [0])
+
+
 def test_only_the_last_minute_is_kept_and_never_more_than_fits() -> None:
     recent = RecentDeposits(keep_bytes=100)
     for number in range(10):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -111,6 +112,34 @@ def test_a_stall_that_lasts_over_many_slices_is_one_alert(
     assert slow.drain(SHARD, {}).callbacks == 90
     eventually(lambda: bool(slow.drain(SHARD, {})) and len(alerts(redis)) == 2)
     assert [kind for kind, _ in alerts(redis)] == ["alert.raised", "alert.resolved"]
+
+
+def test_what_lies_in_the_wrong_shard_is_set_aside_and_begins_no_room_twice(
+    drain: Drain, redis: Redis, keyspace: Keyspace
+) -> None:
+    wrong = (SHARD + 1) % 8
+    redis.xadd(keyspace.shard(wrong).inbox, {"params": encode_params(created()), "token": ""})
+    assert drain.drain(wrong, {}).callbacks == 1
+    assert published(redis) == []
+    [(_, dead)] = redis.xrange(keyspace.shard(wrong).dead)
+    assert dead[b"detail"] == f"{ROOM}: of another shard than {wrong}".encode()
+
+
+def test_nobody_leaves_because_the_clock_of_redis_jumped_ahead(
+    store: Store, settings: Settings, redis: Redis, audit: AuditOutput, deposit: Deposit
+) -> None:
+    deposit(created(), connected(PHONE, 0), disconnected(PHONE, 1_000))
+    bounds = bounds_of(settings)._replace(linger=1_000)
+    hour_ago = time.time_ns() // 1000 - 3_600_000_000
+    # Our clock is an hour behind that of Redis, which may be the one that is wrong.
+    astray = Drain(store, bounds, Lines(audit.writing), now=lambda: hour_ago)
+    with capture_logs() as said:
+        astray.drain(SHARD, {})
+        assert astray.drain(SHARD, {}).callbacks == 0
+    assert "redis_clock_ahead" in [one["event"] for one in said]
+    assert "identity.departed" not in [one.kind for one in published(redis)]
+    Drain(store, bounds, Lines(audit.writing)).drain(SHARD, {})
+    assert published(redis)[-1].kind == "identity.departed"
 
 
 def test_a_redis_that_forgot_commits_is_reported_and_what_is_left_is_done_again(

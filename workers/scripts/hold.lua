@@ -1,8 +1,10 @@
 -- Hold a shard while rooms are moved: only one that nobody is at and that nothing waits in.
--- KEYS: lease, wake, inbox, audit. ARGV: the mark of who holds it.
+-- KEYS: lease, wake, inbox, audit. ARGV: the mark of who holds it, how long a lease is given for.
 -- Returns 'held', also where the same mark holds it already, or why not: 'lease', 'inbox', 'audit'.
 local lease = redis.call('GET', KEYS[1])
-if lease and lease ~= ARGV[1] then
+local left = redis.call('PTTL', KEYS[1])
+-- As in take.lua: one that outlives any is nobody's (workers/lease.py).
+if lease and lease ~= ARGV[1] and (left == -1 or left <= tonumber(ARGV[2])) then
   return 'lease'
 end
 local kind = redis.call('TYPE', KEYS[3]).ok
