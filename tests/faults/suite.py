@@ -109,8 +109,8 @@ SUITE = (
         forgets=True,
     ),
     Scenario(
-        "the same, with ROLLCALL_WAIT_REPLICAS=1",
-        tails.failed_over_behind,
+        "the same and the door dies, with ROLLCALL_WAIT_REPLICAS=1",
+        tails.failed_over_behind_with_the_door,
         3,
         place=places.replicated,
         settings=_WAITS,

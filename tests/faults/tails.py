@@ -57,21 +57,36 @@ def failed_over(stage: Stage, place: Place, times: int) -> int:
 
 def failed_over_behind(stage: Stage, place: Place, times: int) -> int:
     """Have the replica miss the last second before it takes over."""
-    servers: Replicated = place.breakable
     for _ in range(times):
-        master, replica = servers.master(), servers.replica()
-        replica.pause()
-        with master.client() as client:
-            # What is under way to it would reach it all the same.
-            client.execute_command("CLIENT", "KILL", "TYPE", "replica")
-        stage.play(_FORGOTTEN_SECONDS)
-        master.kill()
-        replica.resume()
-        servers.wait_for_failover(master)
-        # Where a deposit waits for a replica, the door spools until there is one.
-        _complete(stage, servers)
+        _fail_over_behind(stage, place.breakable)
         stage.recover()
     return times
+
+
+def failed_over_behind_with_the_door(stage: Stage, place: Place, times: int) -> int:
+    """The same, and the door dies with the master: nobody can say again what was said last."""
+    for _ in range(times):
+        _fail_over_behind(stage, place.breakable, door_dies=True)
+        stage.recover()
+    return times
+
+
+def _fail_over_behind(stage: Stage, servers: Replicated, *, door_dies: bool = False) -> None:
+    master, replica = servers.master(), servers.replica()
+    replica.pause()
+    with master.client() as client:
+        # What is under way to it would reach it all the same.
+        client.execute_command("CLIENT", "KILL", "TYPE", "replica")
+    stage.play(_FORGOTTEN_SECONDS)
+    if door_dies:
+        stage.supervisor.end("web")
+    master.kill()
+    replica.resume()
+    servers.wait_for_failover(master)
+    if door_dies:
+        stage.supervisor.start("web")
+    # Where a deposit waits for a replica, the door spools until there is one.
+    _complete(stage, servers)
 
 
 def _complete(stage: Stage, servers: Replicated) -> None:
