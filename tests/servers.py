@@ -55,6 +55,7 @@ class RedisServer:
         port: by default a free one.
         wrapper: a command to put in front, like ("faketime", "+1h").
         flags: arguments behind the configuration, like "--sentinel".
+        program: by default the newest server there is.
     """
 
     def __init__(
@@ -65,12 +66,14 @@ class RedisServer:
         port: int | None = None,
         wrapper: Sequence[str] = (),
         flags: Sequence[str] = (),
+        program: str | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.port = port or free_port()
         self.wrapper = list(wrapper)
         self._flags = list(flags)
+        self._program = program
         self._process: subprocess.Popen[bytes] | None = None
         # A file, since Sentinel rewrites its own and those of the servers that it reconfigures.
         self.configuration = folder / "redis.conf"
@@ -108,7 +111,8 @@ class RedisServer:
 
     def start(self, *, wait: bool = True) -> Self:
         """Start it; with `wait`, return when it answers PING (so it has read its data)."""
-        command = [*self.wrapper, find_server(), str(self.configuration), *self._flags]
+        program = self._program or find_server()
+        command = [*self.wrapper, program, str(self.configuration), *self._flags]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 tethered(command),

