@@ -21,6 +21,7 @@ from console.rooms import Place, Rooms
 from console.snapshot import Snapshot
 from console.unanswered import register_unanswered
 from ingest.orphan import end_with_parent
+from schemas.audit import HASHED
 from schemas.errors import BadQueryError, StartError
 from schemas.logs import Lines, configure_logs
 from schemas.settings import Settings
@@ -66,9 +67,10 @@ def create_app(settings: Settings, *, rooms: Rooms | None = None) -> Flask:
 
 def from_environment() -> Flask:
     """Make the application of the console's process, as Granian asks for it."""
-    configure_logs(Lines(1), "console")
+    settings = Settings.from_environment()
+    configure_logs(Lines(1), "console", hide_names=settings.audit_identity == HASHED)
     end_with_parent()
-    return create_app(Settings.from_environment())
+    return create_app(settings)
 
 
 def _room_views(rooms: Rooms) -> Blueprint:

@@ -14,6 +14,7 @@ from redis import RedisError
 
 from console.rooms import Rooms
 from ingest.port import claimed_port
+from schemas.audit import HASHED
 from schemas.logs import Lines, configure_logs
 from schemas.settings import Settings
 
@@ -43,7 +44,7 @@ def serve(settings: Settings) -> None:
     settings.require_api_tokens()
     port = settings.console_port
     with claimed_port(port, "console", setting="ROLLCALL_CONSOLE_PORT"):
-        configure_logs(Lines(1), "console")
+        configure_logs(Lines(1), "console", hide_names=settings.audit_identity == HASHED)
         _check(settings)
         _log.info("console_starting", address=_ADDRESS, port=port)
         _listen(port)

@@ -31,7 +31,7 @@ RECORDS: dict[AuditVerdict, str] = {
 }
 # The same for what time alone has changed.
 TIMER = "timer_elapsed"
-# After the timer that told the roster of a closed room: the totals up to there.
+# Wherever no more is expected of a room: the totals up to there.
 SETTLED = "room_settled"
 # Not of a room, and in no chain: a worker says what it concludes with.
 STARTED = "worker_started"
@@ -104,13 +104,21 @@ class Chained(Struct, tag_field="event", kw_only=True):
     worker: Annotated[str | UnsetType, Meta(description="host and process")] = UNSET
     revision_before: Annotated[int, Meta(description="the room's revision before")]
     revision: Annotated[int, Meta(description="and after: one more for each event")]
-    events: Annotated[list[str], Meta(description="ids of the derived events that came of it")]
-    alerts: Annotated[list[str], Meta(description="ids of the alerts that came of it")]
+    events: Annotated[
+        list[str],
+        Meta(
+            description="ids of the derived events that came of it; where names are hashed, without"
+            " their last part, which is a digest over the names too"
+        ),
+    ]
+    alerts: Annotated[
+        list[str], Meta(description="ids of the alerts that came of it, written likewise")
+    ]
     digests: Annotated[
         list[str] | UnsetType,
         Meta(
             description="where names are hashed: for each of these events, then alerts, 16 hex"
-            " digits over its content with the names hashed, since the ids cover the names"
+            " digits over its content with the names hashed"
         ),
     ] = UNSET
     reasons: Annotated[
@@ -141,7 +149,8 @@ class CallbackRecord(Chained, kw_only=True):
         str | None,
         Meta(
             description="what `evidence` names it by: the first 16 hex digits of the SHA-256 over"
-            " its parameters as they were received, never as hashed; null where they cannot be read"
+            " its parameters as they were received, or, where names are hashed, of an HMAC of that;"
+            " null where they cannot be read"
         ),
     ]
     late: Annotated[
@@ -194,9 +203,10 @@ class TimerElapsed(Chained, kw_only=True, tag=TIMER):
 
 
 class RoomSettled(Chained, kw_only=True, tag=SETTLED):
-    """The closing record: the roster was told, and this is what the room has come to.
+    """The closing record: no more is expected of the room, and this is what it has come to.
 
-    Something that still arrives is recorded after it, and may lead to another closing record.
+    Whatever still arrives is recorded after it, and followed by another closing record: at once
+    where nothing changes by it, else when the room is quiet again.
     """
 
     totals: Annotated[Totals, Meta(description="what the room has come to")]

@@ -15,9 +15,26 @@ _MOST_CAUSES = 5
 
 
 def without_details(_logger: Any, _method: str, record: EventDict) -> EventDict:
-    """Withhold what others answered: a chat service may quote the alert that it was sent."""
+    """Withhold what may quote a name, or let somebody guess at one.
+
+    What others answered: a chat service may quote the alert that it was sent. What errors say: the
+    class is kept. And the last part of an alert's id, which is a digest over its content.
+    """
     if "detail" in record:
         record["detail"] = "withheld"
+    if isinstance(alerts := record.get("alerts"), list):
+        record["alerts"] = [one.rpartition(":")[0] for one in alerts]
+    for name, said in record.items():
+        if isinstance(said, BaseException) and name != "exc_info":
+            record[name] = type(said).__name__
+    return record
+
+
+def errors_in_words(_logger: Any, _method: str, record: EventDict) -> EventDict:
+    """Write errors among what is logged as what they say."""
+    for name, said in record.items():
+        if isinstance(said, BaseException) and name != "exc_info":
+            record[name] = str(said)
     return record
 
 

@@ -31,6 +31,9 @@ from schemas import discretion
 # lock for as long as it likes. After this, torn lines are the lesser evil: readers pass over one,
 # and nobody recovers a worker that hangs.
 _PATIENCE_SECONDS = 30.0
+# A pipe that says it can be written to takes this much at once, and more may have to wait within
+# the write, which nothing can end (https://man7.org/linux/man-pages/man7/pipe.7.html).
+_PIECE = select.PIPE_BUF
 
 _STANDARD_ERROR = 2
 
@@ -51,24 +54,28 @@ class Lines:
         self._begun = mmap.mmap(-1, 1)
         self._between_threads = threading.Lock()
         self._patience = _PATIENCE_SECONDS
+        self._writable = select.poll()
+        self._writable.register(descriptor, select.POLLOUT)
+        # How long to wait for a reader, in seconds.
+        self._patience_with_reader = _PATIENCE_SECONDS
         os.register_at_fork(after_in_child=self._forget_threads)
 
     def write(self, lines: bytes) -> None:
         """Write lines, each ended by a newline.
 
         Raises:
-            OSError: the other end is closed, or the disk is full.
+            OSError: the other end is closed, or the disk is full, or nobody has read for 30 s.
         """
         with self._between_threads:
             locked = False
-            rest = memoryview(lines)
             try:
                 locked = self._lock()
                 if self._begun[0]:
                     # Whoever that was, was killed or broken off, perhaps within a line, which would
                     # swallow the next one. At the worst, this line is empty.
-                    self._write_some(memoryview(b"\n"))
+                    lines = b"\n" + lines
                 self._begun[0] = True
+                rest = memoryview(lines)
                 while rest:
                     rest = rest[self._write_some(rest) :]
                 self._begun[0] = False
@@ -77,12 +84,17 @@ class Lines:
                     fcntl.lockf(self._lock_file, fcntl.LOCK_UN)
 
     def _write_some(self, lines: memoryview) -> int:
+        if not self._writable.poll(self._patience_with_reader * 1000):
+            # A reader that is gone for so long is not waited for again and again: whoever writes
+            # next is told at once.
+            self._patience_with_reader = 0.0
+            raise TimeoutError(f"nobody has read it for {_PATIENCE_SECONDS:.0f} s")
+        self._patience_with_reader = _PATIENCE_SECONDS
         try:
-            return os.write(self._descriptor, lines)
+            return os.write(self._descriptor, lines[:_PIECE])
         except BlockingIOError:
-            # Whoever shares this pipe or terminal has made it non-blocking: wait all the same.
-            select.select([], [self._descriptor], [], _PATIENCE_SECONDS)
-            return os.write(self._descriptor, lines)
+            # Whoever shares this pipe or terminal has made it non-blocking, and was faster.
+            return 0
 
     def _lock(self) -> bool:
         deadline = time.monotonic() + self._patience
@@ -139,7 +151,7 @@ def configure_logs(lines: Lines, process: str, *, hide_names: bool = False) -> N
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.PositionalArgumentsFormatter(),
-        *([discretion.without_details] if hide_names else ()),
+        discretion.without_details if hide_names else discretion.errors_in_words,
         ExceptionRenderer(discretion.frames_alone) if hide_names else ExceptionRenderer(),
         _stamp(process),
     ]

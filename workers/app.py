@@ -76,7 +76,7 @@ def create_app(settings: Settings, redis: Redis, audit: Lines) -> Celery:
             # Nothing is lost and nothing half done: the inbox keeps what was not committed, and
             # the sweep wakes the shard again.
             reason = getattr(error, "reason", "redis")
-            log.warning("drain_interrupted", shard=shard, reason=reason, error=str(error))
+            log.warning("drain_interrupted", shard=shard, reason=reason, error=error)
             store.reconnect()
             return
         if drained.handed_on:

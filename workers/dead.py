@@ -34,7 +34,7 @@ def on_record(arrival: Arrival, fault: Fault, scribe: Scribe, *, noted: bool) ->
         "reason": fault.reason,
         "detail": scribe.detail(fault.detail),
         "entry": scribe.entry(entry),
-        "key": arrival.digest,
+        "key": scribe.digest(arrival.digest),
         "noted": noted,
     }
 

@@ -41,8 +41,9 @@ _WORDS = {EVENT} | {
 _FREE = {name for name, (_, parse) in PARAMETERS.items() if parse is str} - _WORDS
 # The same in the data of events, and what is called otherwise there.
 _NAMED = {PARAMETERS[name][0] for name in _FREE} | {"identity", "name"}
-# What is made of names and of more: no pseudonym could be found again in it.
-_MADE_OF_NAMES = {"summary", "dedup_key"}
+# What is made of names and of more: no pseudonym could be found again in it. The ids of callbacks
+# are digests over names; which of two is the evidence, at the same moment, goes by their order.
+_MADE_OF_NAMES = {"summary", "dedup_key", "callback_id", "evidence"}
 
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 
@@ -61,6 +62,10 @@ class Pseudonyms:
     def of(self, text: str) -> str:
         """Return the pseudonym of a text; that of a phone number shows its last digits."""
         return self._known(text) if len(text) <= _REMEMBERED_LENGTH else self._of(text)
+
+    def of_digest(self, digest: str) -> str:
+        """Return what stands for a digest over names: whoever has that could guess at the names."""
+        return self._digest(b"digest:" + digest.encode())
 
     def _of(self, text: str) -> str:
         # Surrogates cannot be encoded, but the door lets none in.

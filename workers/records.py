@@ -59,6 +59,8 @@ class Tombstone(NamedTuple):
     alert_digest: str
     audit_records: int
     audit_head: bytes
+    # For the totals of the next closing record.
+    callbacks: dict[str, int] = {}  # noqa: RUF012  # never changed in place
 
 
 NEW = Record()
@@ -113,6 +115,7 @@ def _tombstone(facts: Facts, ledger: Ledger) -> Tombstone:
         alert_digest=ledger.last_alert_id.rpartition(":")[2],
         audit_records=ledger.audit_records,
         audit_head=bytes.fromhex(ledger.audit_head),
+        callbacks=ledger.callbacks,
     )
 
 
@@ -133,5 +136,6 @@ def _risen(stone: Tombstone) -> Record:
         last_alert_id=alert_id if stone.alert_digest else "",
         audit_records=stone.audit_records,
         audit_head=stone.audit_head.hex(),
+        callbacks=stone.callbacks,
     )
     return Record(facts=facts, ledger=ledger)

@@ -144,6 +144,23 @@ class Scribe:
         of = self._pseudonyms.of
         return {of(name): of(value) for name, value in entry.items()}
 
+    def digest(self, digest: str) -> str:
+        """Write a digest over what may hold names."""
+        return digest if self._pseudonyms is None else self._pseudonyms.of_digest(digest)
+
+    def reasons(self, reasons: Iterable[AuditRecord]) -> list[AuditRecord]:
+        """Write reasons, which name callbacks by a digest."""
+        return [
+            {**one, "evidence": [*map(self.digest, one["evidence"])]} if "evidence" in one else one
+            for one in reasons
+        ]
+
+    def ids(self, published: Iterable[CloudEvent]) -> list[str]:
+        """Write the ids of events or alerts; their last part is a digest over the content."""
+        if self._pseudonyms is None:
+            return [one.id for one in published]
+        return [one.id.rpartition(":")[0] for one in published]
+
     def digests(
         self, events: Iterable[CloudEvent], alerts: Iterable[CloudEvent]
     ) -> dict[str, list[str]]:

@@ -18,10 +18,9 @@ from workers.reasons import reason_of_stall, reasons_of_callback, reasons_of_tim
 from workers.records import Ledger, Record
 from workers.room.bounds import Bounds
 from workers.room.conclude import Outcome
+from workers.room.facts import Facts
 from workers.room.patience import Elapsed
 from workers.scribe import Scribe
-
-_ROSTER = "room.settled"
 
 
 class Circumstances(NamedTuple):
@@ -69,8 +68,8 @@ def concluded(
         "arrived": iso_milliseconds(arrival.at),
         "params": around.scribe.params(deposit.params if deposit else None),
         "idempotency_token": deposit.token if deposit else "",
-        # What `evidence` and `callback_id` of derived events name.
-        "callback_id": arrival.callback.id.hex() if arrival.callback else None,
+        # What `evidence` names.
+        "callback_id": _callback_id(arrival, around.scribe),
         "late": outcome.late,
         "reasons": reasons_of_callback(outcome, before, arrival.callback, around.bounds),
         **fault,
@@ -78,21 +77,23 @@ def concluded(
     if before.looked > arrival.at:
         about["taken_at"] = iso_milliseconds(before.looked)
     step = publish(record, outcome, late=outcome.late)
-    steps.append(_audited(step, record.ledger, about, around, verdict=outcome.verdict))
-    return steps
+    step = _audited(step, record.ledger, about, around, verdict=outcome.verdict)
+    if _is_over(outcome.facts):
+        # A duplicate, or what is too late, sets no timer that would close the room once more.
+        step = _closed(step, around)
+    return [*steps, step]
 
 
 def elapsed(record: Record, led_to: Elapsed, around: Circumstances) -> Step:
     """Publish what a due moment led to."""
     step = publish(record, led_to)
-    if not (step.events or step.alerts):
-        # Something was let go, or looked at in vain: nobody's belief has changed, and whoever
-        # plays the room again finds out by itself.
-        return step
-    about = _due(record, led_to)
-    about["reasons"] = reasons_of_time(led_to, record.facts, around.bounds)
-    step = _audited(step, record.ledger, about, around)
-    if any(event.kind == _ROSTER for event in led_to.events):
+    if step.events or step.alerts:
+        about = _due(record, led_to)
+        about["reasons"] = reasons_of_time(led_to, record.facts, around.bounds)
+        step = _audited(step, record.ledger, about, around)
+    # Else something was let go, or looked at in vain: nobody's belief has changed, and whoever
+    # plays the room again finds out by itself.
+    if _is_over(led_to.facts) and (step.audit_lines or not _is_over(record.facts)):
         return _closed(step, around)
     return step
 
@@ -126,6 +127,15 @@ def publish(record: Record, led_to: Outcome | Elapsed, *, late: bool = False) ->
     return Step(Record(facts=facts, ledger=ledger), events, alerts)
 
 
+def _is_over(facts: Facts) -> bool:
+    """Whether no more is expected of a room: what its records say can be signed."""
+    return facts.quiet or facts.expired
+
+
+def _callback_id(arrival: Arrival, scribe: Scribe) -> str | None:
+    return scribe.digest(arrival.callback.id.hex()) if arrival.callback else None
+
+
 def _due(record: Record, led_to: Elapsed) -> dict[str, Any]:
     return {
         "event": TIMER,
@@ -148,17 +158,21 @@ def _audited(
         **_written(around),
         "revision_before": before.revision,
         "revision": ledger.revision,
-        "events": [one.id for one in events],
-        "alerts": [one.id for one in alerts],
+        "events": around.scribe.ids(events),
+        "alerts": around.scribe.ids(alerts),
         **around.scribe.digests(events, alerts),
         **about,
+        "reasons": around.scribe.reasons(about["reasons"]),
     }
     ledger, line = around.scribe.write(ledger, record, verdict)
     return Step(Record(facts=step.record.facts, ledger=ledger), events, alerts, line)
 
 
 def _closed(step: Step, around: Circumstances) -> Step:
-    """Add the closing record, for a room whose roster was told."""
+    """Add the closing record, for a room of which no more is expected.
+
+    Whether the roster is another than the last time or not: every record before it is signed then.
+    """
     ledger = step.record.ledger
     closing = {
         **_written(around),

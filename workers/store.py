@@ -224,7 +224,7 @@ class Store:
         for answer in (lease, audit, length, due):
             if isinstance(answer, RedisError):
                 # One shard's trouble must not hide the others: of a cluster, some may be away.
-                log.error("shard_not_looked_at", shard=shard, error=str(answer))
+                log.error("shard_not_looked_at", shard=shard, error=answer)
                 return False
             if isinstance(answer, Exception):
                 raise answer

@@ -2,13 +2,18 @@
 
 It is given what was found of a room in the order of the numbers, one at a time, and keeps no more
 than the last number's hashes and what is wrong, so a room may have any number of records.
+
+A chain cannot vouch for its own end: who can write the files can cut it, and write it anew from any
+record on. What it is held to is outside: the head that Redis has, or the signature of its closing
+record.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterable
 from typing import NamedTuple
+
+from console.audit.strand import Strand
 
 # What can be wrong with a room, a word each, in the order in which it is told.
 WORDS = {
@@ -19,14 +24,18 @@ WORDS = {
     "forked": "two different records follow the same one",
     "truncated": "the last records are not there",
     "unsigned": "a closing record does not carry the signature that was asked for",
+    "unproven": "neither a closing record nor Redis shows where the room ends",
     "open": "the room has no closing record at its end, which was asked for",
     "unreadable": "the room's own record in Redis cannot be read",
 }
 
 # Of each word so many places are told; how many there are is counted.
 _MOST_TOLD = 20
+# Of each number so many different records are followed; a real log has two at the most, where Redis
+# has lost its tail.
+_MOST_FOLLOWED = 100
 # A room that is heard of when even its tombstone is gone (ROLLCALL_TOMBSTONE_DAYS, at the least a
-# day) begins another chain.
+# day) begins another chain: so long after the closing record of the one before.
 _ANOTHER_AFTER_MS = 24 * 3600 * 1000
 
 
@@ -38,7 +47,7 @@ class Link(NamedTuple):
     prev: str
     # Whether it carries the hash of what it says.
     fits: bool
-    # In milliseconds since 1970, as far as it tells.
+    # Of first and closing records, in milliseconds since 1970, as far as they tell.
     time_ms: int
     closing: bool
     # None where no signature was asked for.
@@ -71,7 +80,7 @@ class Judgement(NamedTuple):
     records: int
     # Identical copies: a worker that died after writing has another write the same again.
     copies: int
-    # How often the room was begun anew.
+    # How many the room has, one after the other: it is begun anew when nothing is left of it.
     chains: int
     closed: bool
     signed: bool
@@ -87,129 +96,165 @@ class Judgement(NamedTuple):
 class Judge:
     """Judges one room."""
 
-    def __init__(self, room_sid: str, head: Head | None, *, must_close: bool = False) -> None:
+    def __init__(
+        self, room_sid: str, head: Head | None, *, must_hold: bool = False, must_close: bool = False
+    ) -> None:
         """Begin a room.
 
         Args:
             room_sid: which.
             head: where its chain ends in Redis, if that is known.
+            must_hold: whether something outside must vouch for its end: a closing record, which is
+                signed where a signature is asked for, or the head.
             must_close: whether a closing record at the end is asked for.
         """
         self._room_sid = room_sid
         self._head = head
+        self._must_hold = must_hold
         self._must_close = must_close
         self._wrong: dict[str, Finding] = {}
-        self._first = self._last = 0
         self._records = self._copies = 0
-        self._chains = 1
-        self._closed = self._signed = False
-        # Numbers since the last whole record that altered ones claim.
-        self._claimed: list[int] = []
-        # The hashes of the last number that has whole records, and when they were written.
-        self._hashes: frozenset[str] = frozenset()
+        self._signed = True
+        self._strands: list[Strand] = []
 
-    def take(self, links: Sequence[Link]) -> None:
-        """Take all that was found under the next number."""
-        n = links[0].n
-        whole = {one.hash: one for one in links if one.fits}
+    def take(self, n: int, links: Iterable[Link]) -> None:
+        """Take all that was found under the next number; 0 is for what has none."""
+        whole: dict[str, Link] = {}
+        altered = False
         for one in links:
             if not one.fits:
                 number = f"n {n}" if n else "a record without a number"
                 self._say("altered", f"{number} in {one.place} does not fit its hash")
-        self._copies += sum(one.fits for one in links) - len(whole)
-        if not whole:
-            self._claimed.append(n)
-            return
-        self._skip_to(n)
-        self._follow(n, [*whole.values()])
-        self._compare_with_head(n, whole)
+                altered = True
+                continue
+            # In copies too: a hash does not cover the signature beside it.
+            if one.closing and not one.signed:
+                self._signed = False
+                if one.signed is False:
+                    self._say("unsigned", f"n {n} in {one.place}")
+            if one.hash in whole:
+                self._copies += 1
+            elif len(whole) < _MOST_FOLLOWED:
+                whole[one.hash] = one
+            else:
+                self._say("forked", f"n {n}: {one.place}")
         self._records += len(whole)
-        self._last, self._hashes, self._claimed = n, frozenset(whole), []
-        # Copies too: a hash does not cover the signature beside it.
-        closing = [one for one in links if one.fits and one.closing]
-        self._closed = bool(closing)
-        self._signed = all(one.signed for one in closing)
-        for one in closing:
-            if one.signed is False:
-                self._say("unsigned", f"n {n} in {one.place}")
+        self._follow(n, sorted(whole.values(), key=lambda one: (one.time_ms, one.hash)))
+        if altered:
+            self._claim(n)
 
     def judge(self) -> Judgement:
         """Say what there is to say, at the end of the room."""
-        # Altered records that continue the chain are its end.
-        for n in self._claimed:
-            if n == self._last + 1:
-                self._last, self._closed, self._hashes = n, False, frozenset()
-        self._look_at_the_end()
-        if self._must_close and not self._closed and not self._is_absent():
-            self._say("open", f"n {self._last} is the last")
+        for strand in self._strands:
+            strand.end()
+        eras = self._eras()
+        self._compare_with_head(eras[-1] if eras else [])
+        for number, era in enumerate(eras, start=1):
+            self._look_at_the_end(era, is_last=number == len(eras))
+        closed = bool(eras) and all(one.closed for one in self._strands)
         return Judgement(
             room_sid=self._room_sid,
-            first=self._first,
-            last=self._last,
+            first=min((one.first for one in self._strands), default=0),
+            last=max((one.last for one in self._strands), default=0),
             records=self._records,
             copies=self._copies,
-            chains=self._chains,
-            closed=self._closed,
-            signed=self._closed and self._signed,
+            chains=len(eras),
+            closed=closed,
+            signed=closed and self._signed,
             live=self._head is not None,
             findings=sorted(self._wrong.values(), key=lambda one: [*WORDS].index(one.word)),
         )
 
-    def _skip_to(self, n: int) -> None:
-        """Take note of the numbers between the last whole record and this one."""
-        least = self._last + 1
-        for claimed in (*self._claimed, n):
-            if least < claimed:
-                word = "begins-late" if not self._first and least == 1 else "missing"
-                self._say(word, _range(least, claimed - 1), claimed - least)
-            least = max(least, claimed + 1)
-        self._first = self._first or n
-        if self._last + 1 < n or self._claimed:
-            self._hashes = frozenset()
-
     def _follow(self, n: int, links: list[Link]) -> None:
         """Look whether these records follow those before, and no two of them the same one."""
-        by_prev: dict[str, list[Link]] = {}
-        for one in sorted(links, key=lambda one: (one.time_ms, one.hash)):
-            by_prev.setdefault(one.prev, []).append(one)
-        for prev, siblings in by_prev.items():
-            others = siblings[1:]
-            if n == 1:
-                begun_anew = _begun_anew(siblings)
-                self._chains += len(begun_anew)
-                others = [one for one in others if one not in begun_anew]
-            if others:
-                places = ", ".join(one.place for one in siblings)
-                self._say("forked", f"n {n}: {places}", len(others))
-            place = siblings[0].place
-            if n == 1 and prev:
-                self._say("altered", f"n 1 in {place} names one before it")
-            elif n > 1 and self._hashes and prev not in self._hashes and self._chains > 1:
-                self._say("missing", f"n {n - 1} of one of {self._chains} chains")
-            elif n > 1 and (not prev or (self._hashes and prev not in self._hashes)):
-                self._say("altered", f"n {n} in {place} does not follow n {n - 1}")
+        followed: dict[Strand, list[Link]] = {}
+        for one in links:
+            followed.setdefault(self._strand_of(n, one), []).append(one)
+        for strand, some in followed.items():
+            by_prev: dict[str, list[Link]] = {}
+            for one in some:
+                by_prev.setdefault(one.prev, []).append(one)
+            for siblings in by_prev.values():
+                if len(siblings) > 1:
+                    places = ", ".join(one.place for one in siblings)
+                    self._say("forked", f"n {n}: {places}", len(siblings) - 1)
+            for least, most in strand.holes(n):
+                late = not strand.first and least == 1
+                word = "begins-late" if late else "missing"
+                self._say(word, _range(least, most), most - least + 1)
+            closing = [one.time_ms for one in some if one.closing]
+            strand.take(n, {one.hash: one.place for one in some}, max(closing, default=None))
+            if self._head and n == self._head.n:
+                strand.at_head = strand.hashes
 
-    def _compare_with_head(self, n: int, whole: Mapping[str, Link]) -> None:
-        """Compare the records of the number at which the chain ends in Redis."""
-        head = self._head
-        if head and head.hash is not None and n == head.n and head.hash not in whole:
-            places = ", ".join(one.place for one in whole.values())
-            self._say("altered", f"n {n} in {places} is not the record that is live")
+    def _strand_of(self, n: int, one: Link) -> Strand:
+        """Find the chain that a record continues, as far as can be told."""
+        if n == 1:
+            if one.prev:
+                self._say("altered", f"n 1 in {one.place} names one before it")
+            self._strands.append(Strand(one.place, one.time_ms))
+            return self._strands[-1]
+        if not one.prev:
+            self._say("altered", f"n {n} in {one.place} does not follow n {n - 1}")
+        for strand in self._strands:
+            if strand.last == n - 1 and one.prev in strand.hashes:
+                return strand
+        if broken := [strand for strand in self._strands if strand.is_broken_before(n)]:
+            return _likeliest(broken)
+        if not self._strands:
+            self._strands.append(Strand(one.place))
+        elif one.prev:
+            self._say("altered", f"n {n} in {one.place} does not follow n {n - 1}")
+        return _likeliest(self._strands)
 
-    def _look_at_the_end(self) -> None:
-        """Look whether records are there up to the one that is live."""
+    def _claim(self, n: int) -> None:
+        """Have an altered record take the place of one that is not there otherwise."""
+        if not self._strands:
+            self._strands.append(Strand())
+        lacking = [one for one in self._strands if one.last < n]
+        if lacking:
+            _likeliest(lacking).claim(n)
+
+    def _eras(self) -> list[list[Strand]]:
+        """Tell chains of which one was begun long after the end of another from forks."""
+        eras: list[list[Strand]] = []
+        for strand in sorted(self._strands, key=lambda one: one.begun_ms):
+            before = eras[-1] if eras else []
+            if all(
+                one.closed and strand.begun_ms - one.ended_ms >= _ANOTHER_AFTER_MS for one in before
+            ):
+                eras.append([strand])
+                continue
+            self._say("forked", f"n 1: {before[-1].place}, {strand.place}")
+            before.append(strand)
+        return eras
+
+    def _compare_with_head(self, era: list[Strand]) -> None:
+        """Look whether records are there up to the one that is live, and whether it is that one."""
         head = self._head
         if head is None:
             return
+        last = max((one.last for one in era), default=0)
+        found = {digest: place for one in era for digest, place in one.at_head.items()}
         if head.hash is None:
             self._say("unreadable", self._room_sid)
-        elif self._is_absent():
+        elif not era:
             self._say("absent", _range(1, head.n), head.n)
-        elif head.n > self._last:
-            self._say("truncated", _range(self._last + 1, head.n), head.n - self._last)
+        elif head.n > last:
+            self._say("truncated", _range(last + 1, head.n), head.n - last)
+        elif found and head.hash not in found:
+            places = ", ".join(found.values())
+            self._say("altered", f"n {head.n} in {places} is not the record that is live")
 
-    def _is_absent(self) -> bool:
-        return not (self._records or self._claimed)
+    def _look_at_the_end(self, era: list[Strand], *, is_last: bool) -> None:
+        """Look whether anything vouches for the end of chains."""
+        for strand in era:
+            if strand.closed:
+                continue
+            if self._must_close:
+                self._say("open", f"n {strand.last} is the last")
+            elif self._must_hold and not (is_last and self._head):
+                self._say("unproven", f"n {strand.last} is the last")
 
     def _say(self, word: str, where: str, count: int = 1) -> None:
         known = self._wrong.get(word, Finding(word, [], 0))
@@ -217,13 +262,9 @@ class Judge:
         self._wrong[word] = Finding(word, told, known.times + count)
 
 
-def _begun_anew(first: list[Link]) -> list[Link]:
-    """Of first records, by time, find those that begin another chain long after the one before."""
-    return [
-        later
-        for before, later in pairwise(first)
-        if later.time_ms - before.time_ms >= _ANOTHER_AFTER_MS
-    ]
+def _likeliest(strands: list[Strand]) -> Strand:
+    """Of several chains, take the one that a record without a known place is likely to be of."""
+    return max(strands, key=lambda one: (not one.closed, one.last))
 
 
 def _range(least: int, most: int) -> str:

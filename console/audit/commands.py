@@ -39,7 +39,7 @@ def audit() -> None:
     "public_keys",
     metavar="KEY",
     multiple=True,
-    help="Demand that closing records are signed: a public key, or a file with it.",
+    help="Demand that every room ends signed, or as in Redis: a public key, or a file with it.",
 )
 @click.option("--closed", is_flag=True, help="Demand that every room has been closed.")
 @click.option("-q", "--quiet", is_flag=True, help="Only the rooms that are not whole.")

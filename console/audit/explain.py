@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -12,15 +13,18 @@ from typing import Any, NamedTuple
 import click
 
 from console.audit.chain import Judge, Judgement, Link
+from console.audit.claims import claim_of
 from console.audit.narration import tell
-from console.audit.reading import Reading, claim_of
+from console.audit.reading import Reading
 from console.audit.rebuild import rebuild
 from console.audit.sources import Sources
 from console.audit.story import Story
 from console.audit.telling import header, text, there_at
-from console.audit.words import read_moment
+from console.audit.words import named, read_moment
 from console.sentences import printable
+from schemas.audit import PSEUDONYM
 from schemas.errors import UnknownRoomError
+from workers.pseudonyms import Pseudonyms
 
 # Everything else is a name: a room's own SID, an AccountSid, or what stands for a shard.
 _SID = re.compile(r"(RM|AC)[0-9a-fA-F]{32}|shard-\d+", re.ASCII)
@@ -55,12 +59,18 @@ def explain(
         moment: say only who was there then.
         page: write a page with a picture there.
 
+    Where ROLLCALL_AUDIT_IDENTITY_KEY is the key that names were hashed with, they can be given as
+    they are.
+
     Raises:
         UnknownRoomError: no record of it is in the files.
+        click.BadParameter: nobody of that identity was there, or the moment is none.
     """
     is_name = not _SID.fullmatch(room)
     sources = Sources(paths, again=is_name)
     story, judgement = _told(sources, _sid_of(room, sources) if is_name else room)
+    if identity is not None:
+        identity = _person(identity, story)
     at = None if moment is None else read_moment(moment, story.span)
     if page is not None:
         from console.audit.page import chapter, page_of  # noqa: PLC0415  # seldom wanted
@@ -69,7 +79,7 @@ def explain(
         page.write_text(written, encoding="utf-8")
         click.echo(f"{page} is written.")
     elif at is not None:
-        _print([*header(story, judgement), "", *there_at(story, at)])
+        _print([*header(story, judgement), "", *there_at(story, at, identity)])
     else:
         _print(text(story, judgement, identity))
 
@@ -104,10 +114,20 @@ def collect(sources: Sources, room_sid: str) -> Logged:
         raise UnknownRoomError(f"No record of {printable(room_sid)} is in these files.")
     judge = Judge(room_sid, None)
     links.sort(key=lambda one: one.n)
-    for _, some in groupby(links, key=lambda one: one.n):
-        judge.take([*some])
-    in_order = sorted(records.values(), key=lambda one: (one[0]["n"], str(one[0].get("time"))))
-    return Logged(in_order, judge.judge())
+    for n, some in groupby(links, key=lambda one: one.n):
+        judge.take(n, some)
+    return Logged(_in_order(records.values()), judge.judge())
+
+
+def _in_order(records: Iterable[tuple[dict[str, Any], str]]) -> list[tuple[dict[str, Any], str]]:
+    """Put one chain after the other, each in the order of its numbers."""
+    begun: dict[str, str] = {}
+    by_number = sorted(records, key=lambda one: (one[0]["n"], str(one[0].get("time"))))
+    for record, _ in by_number:
+        # Where the one before is not there, nobody knows: it goes with the first chain.
+        own = str(record.get("time")) if record["n"] == 1 else ""
+        begun[record["hash"]] = begun.get(record["prev"], own)
+    return sorted(by_number, key=lambda one: begun[one[0]["hash"]])
 
 
 def _told(sources: Sources, room_sid: str) -> tuple[Story, Judgement]:
@@ -115,13 +135,50 @@ def _told(sources: Sources, room_sid: str) -> tuple[Story, Judgement]:
     return tell(rebuild(room_sid, logged.records)), logged.judgement
 
 
+def _spellings(name: str) -> list[str]:
+    """Give what may stand for a name in a log: itself, or its pseudonym under the key at hand.
+
+    Under another key than the log's the pseudonym is another one, and nothing has it.
+    """
+    key = os.environ.get("ROLLCALL_AUDIT_IDENTITY_KEY", "").strip()
+    return [name, Pseudonyms(key).of(name)] if key else [name]
+
+
+def _person(identity: str, story: Story) -> str:
+    for spelling in _spellings(identity):
+        if spelling in story.people:
+            return spelling
+    there = sorted(printable(named(one)) for one in story.people)
+    who = f"There were: {', '.join(there)}." if there else "Nobody was there."
+    raise click.BadParameter(
+        f"--identity: nobody in this room is called {identity!r}. {who}{_hint(there)}"
+    )
+
+
+def _hint(names: Iterable[str]) -> str:
+    hashed = any(name.startswith(PSEUDONYM) for name in names)
+    return (
+        " The names are hashed; with ROLLCALL_AUDIT_IDENTITY_KEY set to the key that they were"
+        " hashed with, they can be asked for as they are."
+        if hashed
+        else ""
+    )
+
+
 def _sid_of(name: str, sources: Sources) -> str:
     """Find the one room of a name; several are listed, and that is all."""
+    spellings = _spellings(name)
     known: dict[str, Known] = {}
+    others: set[str] = set()
     for found in Reading(sources):
         record = found.record or {}
         params, room_sid = record.get("params"), record.get("room_sid")
-        if not isinstance(params, dict) or params.get("RoomName") != name:
+        if not isinstance(params, dict):
+            continue
+        said = params.get("RoomName")
+        if said not in spellings:
+            # One will do, to tell whether names are hashed.
+            others = others or ({said} if isinstance(said, str) else set())
             continue
         if isinstance(room_sid, str):
             time = str(params.get("Timestamp", record.get("time")))
@@ -130,7 +187,7 @@ def _sid_of(name: str, sources: Sources) -> str:
                 first=min(was.first, time), last=max(was.last, time), records=was.records + 1
             )
     if not known:
-        raise UnknownRoomError(f"No room of the name {name!r} is in these files.")
+        raise UnknownRoomError(f"No room of the name {name!r} is in these files.{_hint(others)}")
     if len(known) > 1:
         _print(
             [

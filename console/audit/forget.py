@@ -16,7 +16,9 @@ Where ROLLCALL_AUDIT_IDENTITY=hashed:
      ROLLCALL_AUDIT_IDENTITY_KEY can tell whose they are, by hashing a name and comparing.
   2. Make a new key with `rollcall audit keygen` and give it to the workers. From then on the same
      people have other pseudonyms. Do so at regular times, such as each month: a key is then
-     discarded for all who were in its logs at once.
+     discarded for all who were in its logs at once. Rooms that are open at that moment can be
+     verified, but not replayed beyond it, and in them one person becomes two: under the old key,
+     and under the new one.
   3. Discard the old key: in the secret store with its earlier versions, in backups, in the
      environment of every worker. From then on nobody can follow a person in the old logs any more.
   4. Write down when, and the fingerprint of the key: `identities` in the `terms` of the records.

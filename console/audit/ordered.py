@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from console.audit import torn
+from console.audit.claims import Remains
 from console.audit.reading import Record
 
 _CACHE_KIB = 64 * 1024
@@ -21,8 +23,13 @@ _AT_ONCE = 1_000
 
 # A record that occurs again, being the same, is one.
 _TABLE = """
-    CREATE TABLE records (room TEXT, n INT, hash BLOB, file INT, line INT, text BLOB,
-                          PRIMARY KEY (room, n, hash)) WITHOUT ROWID
+    CREATE TABLE whole (room TEXT, n INT, hash BLOB, prev BLOB, file INT, line INT, text BLOB,
+                        PRIMARY KEY (room, n, hash)) WITHOUT ROWID;
+"""
+# What torn lines are looked up by, beside the key.
+_INDEXES = """
+    CREATE INDEX by_hash ON whole (hash);
+    CREATE INDEX by_prev ON whole (prev);
 """
 
 _decode = msgspec.json.Decoder().decode
@@ -44,21 +51,35 @@ class Ordered:
         self._database = sqlite3.connect("", isolation_level=None)
         self._database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         self._database.execute("PRAGMA journal_mode = OFF")
-        self._database.execute(_TABLE)
-        self._rows: list[tuple[str, int, bytes, int, int, bytes]] = []
+        self._database.executescript(_TABLE + torn.TABLE)
+        self._rows: list[tuple[str, int, bytes, bytes, int, int, bytes]] = []
+        self._torn = False
 
     def add(self, record: Record, text: bytes, file: int, line: int) -> None:
         """Keep a record that is as it was written."""
-        digest = bytes.fromhex(record["hash"])
-        self._rows.append((record["room_sid"], record["n"], digest, file, line, text))
+        digests = bytes.fromhex(record["hash"]), bytes.fromhex(record["prev"])
+        self._rows.append((record["room_sid"], record["n"], *digests, file, line, text))
         if len(self._rows) >= _AT_ONCE:
             self._flush()
+
+    def add_remains(self, remains: Remains, file: int, line: int) -> None:
+        """Keep what is left of a record that cannot be read."""
+        self._torn = True
+        torn.keep(self._database, remains, file, line)
+
+    def lost(self) -> int:
+        """Count the records of which only something is left."""
+        self._flush()
+        if not self._torn:
+            return 0
+        self._database.executescript(_INDEXES)
+        return sum(1 for _ in torn.lost(self._database))
 
     def rooms(self) -> Iterator[tuple[str, Iterator[tuple[int, list[Placed]]]]]:
         """Give each room with the records of each of its numbers, both in order."""
         self._flush()
         rows = self._database.execute(
-            "SELECT room, n, file, line, text FROM records ORDER BY room, n"
+            "SELECT room, n, file, line, text FROM whole ORDER BY room, n"
         )
         for room, of_room in groupby(rows, key=itemgetter(0)):
             yield room, _by_number(of_room)
@@ -69,7 +90,7 @@ class Ordered:
     def _flush(self) -> None:
         self._database.execute("BEGIN")
         self._database.executemany(
-            "INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?, ?, ?)", self._rows
+            "INSERT OR IGNORE INTO whole VALUES (?, ?, ?, ?, ?, ?, ?)", self._rows
         )
         self._database.execute("COMMIT")
         self._rows.clear()

@@ -90,10 +90,12 @@ def chapter(
         withdrawn=[one for one in story.withdrawn if identity in {None, one.identity}],
         alarms=[one for one in story.alarms if identity is None or one.identity in anybody],
         missing=sum(gap.most - gap.least + 1 for gap in story.lost),
-        notes=[*inferred(story)],
+        notes=[*inferred(story, identity)],
         odd=[(one, told) for one in story.heard if (told := oddity(one))],
         at=at,
-        there=[] if at is None else story.there_at(at),
+        there=[]
+        if at is None
+        else [one for one in story.there_at(at) if identity in {None, one.identity}],
         identity=identity,
         listed=frozenset(one.n for one in story.heard),
     )

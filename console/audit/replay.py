@@ -14,13 +14,17 @@ import click
 import msgspec
 
 from console.audit.again import Difference, NotReplayableError, Played, play
+from console.audit.claims import claim_of, remains
 from console.audit.ordered import Ordered, Placed
-from console.audit.reading import Reading, is_as_written
+from console.audit.reading import Reading
+from console.audit.scratch import needing_disk
 from console.audit.sources import Sources
 from console.sentences import printable
 from workers.scribe import code_digest
 
 IDENTICAL, DIFFERENT, NOT_ALL = 0, 1, 3
+# The last word for each of them.
+_LAST = {IDENTICAL: "IDENTICAL", DIFFERENT: "DIFFERENT", NOT_ALL: "NOT ALL COULD BE PLAYED"}
 # Of a room.
 _MOST_TOLD = 100
 # The number of a record that none follows.
@@ -65,15 +69,27 @@ def replay(paths: Iterable[str], *, quiet: bool, as_json: bool) -> int:
 
     Returns:
         0 where everything came out as it was logged, 1 where something did not, 3 where nothing
-        did otherwise, but not everything could be played.
+        did otherwise, but not everything could be played, or there was nothing to play.
+
+    Raises:
+        click.ClickException: there is no place on disk to put records in order.
     """
+    with needing_disk():
+        return _replay(paths, quiet=quiet, as_json=as_json)
+
+
+def _replay(paths: Iterable[str], *, quiet: bool, as_json: bool) -> int:
     sources, ordered = Sources(paths), Ordered()
     altered = 0
     for found in Reading(sources):
-        if found.record is not None and is_as_written(found) and _is_placed(found.record):
-            ordered.add(found.record, found.text, found.line.file, found.line.number)
+        file, line, _ = found.line
+        if found.record is None:
+            ordered.add_remains(remains(found.text), file, line)
+        elif claim_of(found).fits:
+            ordered.add(found.record, found.text, file, line)
         else:
             altered += 1
+    altered += ordered.lost()
     rooms = records = different = stopped = 0
     codes: set[str] = set()
     for room_sid, numbers in ordered.rooms():
@@ -95,15 +111,10 @@ def replay(paths: Iterable[str], *, quiet: bool, as_json: bool) -> int:
         "logged_codes": sorted(codes),
         "broken": sources.broken,
     }
-    click.echo(_encode(told) if as_json else "\n".join(_summed_up(told)))
-    if different:
-        return DIFFERENT
-    return NOT_ALL if stopped or altered or sources.broken else IDENTICAL
-
-
-def _is_placed(record: dict[str, Any]) -> bool:
-    n, room_sid = record.get("n"), record.get("room_sid")
-    return isinstance(room_sid, str) and isinstance(n, int) and n > 0
+    all_played = records and not (stopped or altered or sources.broken)
+    ends_with = DIFFERENT if different else IDENTICAL if all_played else NOT_ALL
+    click.echo(_encode(told) if as_json else "\n".join([*_summed_up(told), _LAST[ends_with]]))
+    return ends_with
 
 
 def _played(
@@ -211,4 +222,5 @@ def _summed_up(told: dict[str, Any]) -> Iterator[str]:
         yield f"{printable(name)} could not be read to its end: {printable(why)}"
     if told["not_replayable"]:
         yield f"Rooms that could not be played to their end: {told['not_replayable']}."
-    yield f"{told['different']} rooms DIFFERENT" if told["different"] else "IDENTICAL"
+    if told["different"]:
+        yield f"Rooms in which something came out otherwise: {told['different']}."

@@ -25,6 +25,8 @@ class Summary(NamedTuple):
     copies: int
     closed: int
     signed: int
+    # Rooms that were compared with Redis; None where that was not asked for.
+    compared: int | None
     # Lines that were longer than any record.
     long: int
     # Records at the end of a file that end in the middle.
@@ -36,18 +38,15 @@ class Summary(NamedTuple):
 
     @property
     def all_whole(self) -> bool:
-        return not self.wrong and not self.broken
+        # Nothing at all is not what somebody has kept for years to show.
+        return self.rooms > 0 and not self.wrong and not self.broken
 
     def as_object(self) -> bytes:
         """Write it as JSON."""
         return _encode({**self._asdict(), "all_whole": self.all_whole})
 
-    def in_words(self, *, live: bool) -> str:
-        """Write it in words.
-
-        Args:
-            live: whether the ends of chains were compared with Redis.
-        """
+    def in_words(self) -> str:
+        """Write it in words."""
         lines = [
             f"{self.records} audit records in {self.lines} lines.",
             f"Rooms: {self.whole} whole, {self.rooms - self.whole} not whole.",
@@ -62,7 +61,9 @@ class Summary(NamedTuple):
         if self.unfinished:
             lines.append(f"Records not yet written to their end: {self.unfinished}.")
         open_rooms = self.rooms - self.closed
-        if open_rooms and not live:
+        if self.compared is not None:
+            lines.append(f"Rooms whose end was compared with Redis: {self.compared}.")
+        elif open_rooms:
             lines.append(
                 f"Rooms without a closing record at their end: {open_rooms}."
                 " Only --live shows whether their last records are there."
@@ -70,6 +71,8 @@ class Summary(NamedTuple):
         lines += [
             f"{name} could not be read to its end: {why}" for name, why in self.broken.items()
         ]
+        if not self.rooms:
+            lines.append("There is no audit record, so nothing is shown.")
         lines.append("WHOLE" if self.all_whole else "NOT WHOLE")
         return "\n".join(lines)
 
@@ -100,4 +103,6 @@ def _end(judgement: Judgement) -> str:
     end = "closed" if judgement.closed else "no closing record yet"
     if judgement.signed:
         end += " and signed"
+    if judgement.chains > 1:
+        end = f"{judgement.chains} chains one after the other, {end}"
     return end + (", as it is live" if judgement.live else "")

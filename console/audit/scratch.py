@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
+import click
+
+from console.audit import torn
 from console.audit.chain import Head, Link
-from console.audit.reading import Claim, Remains
+from console.audit.claims import Claim, Remains
 
 # In KiB, of the database and of each sort; beyond it both go to disk.
 _CACHE_KIB = 64 * 1024
@@ -22,21 +26,28 @@ _AT_ONCE = 5_000
 _TABLES = """
     CREATE TABLE links (room TEXT, n INT, hash BLOB, prev BLOB, fits INT, time_ms INT,
                         closing INT, signed INT, file INT, line INT);
-    CREATE TABLE remains (room TEXT, n INT, hash BLOB, file INT, line INT);
+    CREATE VIEW whole AS SELECT room, n, hash, prev FROM links WHERE fits;
     CREATE TABLE heads (room TEXT PRIMARY KEY, n INT, hash BLOB, found INT) WITHOUT ROWID;
 """
-# What was torn and written again whole is no loss.
-_LOST = """
-    INSERT INTO links
-    SELECT coalesce(room, ''), coalesce(n, 0), x'', x'', 0, 0, 0, NULL, file, line FROM remains
-    WHERE NOT EXISTS (SELECT 1 FROM links WHERE fits AND links.hash = remains.hash)
-      AND NOT EXISTS (SELECT 1 FROM links WHERE fits AND links.room = remains.room
-                                                     AND links.n = remains.n)
+# What torn lines are looked up by.
+_INDEXES = """
+    CREATE INDEX by_hash ON links (hash);
+    CREATE INDEX by_prev ON links (prev);
+    CREATE INDEX by_number ON links (room, n);
 """
 _IN_ORDER = """
     SELECT room, n, hash, prev, fits, time_ms, closing, signed, file, line FROM links
     ORDER BY room, n, file, line
 """
+
+
+@contextmanager
+def needing_disk() -> Iterator[None]:
+    """Say in a sentence that there is no place to put records in order."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise click.ClickException(f"temporary files cannot be written ({error}).") from error
 
 
 class Scratch:
@@ -54,7 +65,7 @@ class Scratch:
         self._database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         self._database.execute("PRAGMA temp_store = FILE")
         self._database.execute("PRAGMA journal_mode = OFF")
-        self._database.executescript(_TABLES)
+        self._database.executescript(_TABLES + torn.TABLE)
         self._rows: list[tuple[Any, ...]] = []
         self._torn = False
 
@@ -69,11 +80,7 @@ class Scratch:
     def add_remains(self, remains: Remains, file: int, line: int) -> None:
         """Keep what is left of a record that cannot be read."""
         self._torn = True
-        digest = bytes.fromhex(remains.hash) if remains.hash else None
-        self._database.execute(
-            "INSERT INTO remains VALUES (?, ?, ?, ?, ?)",
-            (remains.room_sid, remains.n, digest, file, line),
-        )
+        torn.keep(self._database, remains, file, line)
 
     def add_heads(self, heads: Iterable[tuple[str, Head]]) -> None:
         """Keep where chains end in Redis."""
@@ -85,16 +92,17 @@ class Scratch:
             ),
         )
 
-    def rooms(self) -> Iterator[tuple[str, Iterator[list[Link]]]]:
+    def rooms(self) -> Iterator[tuple[str, Iterator[tuple[int, Iterator[Link]]]]]:
         """Give each room with what was found under each of its numbers, both in order."""
         self._flush()
         if self._torn:
-            self._database.execute("CREATE INDEX by_hash ON links (hash)")
-            self._database.execute("CREATE INDEX by_number ON links (room, n)")
-            self._database.execute(_LOST)
+            self._database.executescript(_INDEXES)
+            for room, n, file, line in torn.lost(self._database):
+                self._rows.append((room, n, b"", b"", False, 0, False, None, file, line))
+            self._flush()
         for room, of_room in groupby(self._database.execute(_IN_ORDER), key=itemgetter(0)):
             numbers = groupby(of_room, key=itemgetter(1))
-            yield room, ([self._link(row) for row in some] for _, some in numbers)
+            yield room, ((n, map(self._link, some)) for n, some in numbers)
 
     def head(self, room: str) -> Head | None:
         """Tell where a room's chain ends in Redis; and that the room is in the files."""

@@ -23,11 +23,19 @@ def header(story: Story, judgement: Judgement) -> Iterator[str]:
     yield f"The log of this room is {trust(judgement)}"
 
 
-def there_at(story: Story, moment: int) -> Iterator[str]:
-    """Say who was in the room at a moment."""
-    there = story.there_at(moment)
-    people = {stay.identity for stay in there}
-    yield f"At {stamp(moment)} UTC there {'was' if len(people) == 1 else 'were'} {_people(people)}"
+def there_at(story: Story, moment: int, identity: str | None = None) -> Iterator[str]:
+    """Say who was in the room at a moment, or whether one person was."""
+    there = [one for one in story.there_at(moment) if identity in {None, one.identity}]
+    if identity is None:
+        people = {stay.identity for stay in there}
+        who = f"there {'was' if len(people) <= 1 else 'were'} {_people(people)}"
+    else:
+        who = f"{printable(identity)} was {'there:' if there else 'not there.'}"
+    yield f"At {stamp(moment)} UTC {who}"
+    if moment < story.span.start:
+        yield f"  That is before anything that was heard of this room, {stamp(story.span.start)}."
+    if moment > story.span.end:
+        yield f"  That is after anything that was heard of this room, {stamp(story.span.end)}."
     yield from (f"  {line}" for line in _stays(there))
     for gap in story.gaps:
         if gap.span.start <= moment <= gap.span.end:
@@ -42,11 +50,12 @@ def text(story: Story, judgement: Judgement, identity: str | None) -> Iterator[s
     alarms = [one for one in story.alarms if identity is None or one.identity in {None, identity}]
     yield from _section("Who was there", _stays(stays))
     yield from _section("Who was thrown out", _expulsions(expulsions))
-    yield from _section("What was not heard", _unheard(story))
+    of_all = "" if identity is None else ", of the whole room"
+    yield from _section(f"What was not heard{of_all}", _unheard(story, identity))
     yield from _section("Alerts", (_alarm(one, story) for one in alarms))
     odd = [(one, told) for one in story.heard if (told := oddity(one))]
     yield from _section(
-        "Late, repeated and unusual callbacks",
+        f"Late, repeated and unusual callbacks{of_all}",
         (f"{when(one.arrived, story.span.start)}  {told}  ({source(one)})" for one, told in odd),
     )
     yield from _section("What happened, in order", _in_order(story, identity))
@@ -56,7 +65,8 @@ def trust(judgement: Judgement) -> str:
     """Say whether the log of a room is whole."""
     if judgement.whole:
         end = "with its closing record" if judgement.closed else "and has no closing record yet"
-        return f"whole: {many(judgement.records, 'record')}, {end}."
+        chains = f" in {judgement.chains} chains" if judgement.chains > 1 else ""
+        return f"whole: {many(judgement.records, 'record')}{chains}, {end}."
     words = "; ".join(f"{one.word} ({WORDS[one.word]})" for one in judgement.findings)
     return f"NOT WHOLE: {words}."
 
@@ -124,18 +134,20 @@ def after(gap_ms: int) -> str:
     return f"{abs(gap_ms)} ms {'after' if gap_ms >= 0 else 'before'}"
 
 
-def _unheard(story: Story) -> Iterator[str]:
+def _unheard(story: Story, identity: str | None) -> Iterator[str]:
     for gap in story.gaps:
         around = f"between {clock(gap.span.start)} and {clock(gap.span.end)}"
         yield f"{gap_in_words(gap)}, {around}"
-    yield from inferred(story)
+    yield from inferred(story, identity)
 
 
-def inferred(story: Story) -> Iterator[str]:
-    """Say which beginnings and ends were not heard themselves."""
+def inferred(story: Story, identity: str | None = None) -> Iterator[str]:
+    """Say which beginnings and ends were not heard themselves, of one person or of all."""
     if not story.opened_by:
         yield "room-created: the room is known from what was heard later"
     for one in story.stays:
+        if identity not in {None, one.identity}:
+            continue
         what = f"of {printable(named(one.identity))}, {short(one.participant_sid)}"
         if not one.started_by:
             yield f"participant-connected {what}: its start is inferred"

@@ -5,7 +5,6 @@ Files may be larger than memory and their records in any order: they are put in 
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -14,10 +13,11 @@ import click
 from redis import RedisError
 
 from console.audit.chain import WORDS, Judge, Judgement
+from console.audit.claims import claim_of, remains
 from console.audit.live import Live
-from console.audit.reading import Found, Reading, claim_of, found_in, remains
+from console.audit.reading import Found, Reading, found_in
 from console.audit.report import Summary, as_object, in_words
-from console.audit.scratch import Scratch
+from console.audit.scratch import Scratch, needing_disk
 from console.audit.signatures import PublicKeys
 from console.audit.sources import IN_REDIS, Line, Sources
 from schemas.errors import StartError
@@ -29,7 +29,7 @@ class Demands(NamedTuple):
 
     # To compare with the Redis that these name.
     settings: Settings | None = None
-    # To see that closing records are signed.
+    # To see that closing records are signed, and that a room without one is as Redis has it.
     public_keys: tuple[str, ...] = ()
     # To see that every room has a closing record at its end.
     closed: bool = False
@@ -51,10 +51,8 @@ def verify(paths: Iterable[str], demands: Demands, *, quiet: bool, as_json: bool
         StartError: Redis, which was to be compared with, did not answer.
         click.ClickException: there is no place on disk to put records in order.
     """
-    try:
+    with needing_disk():
         return _verify(paths, demands, quiet=quiet, as_json=as_json)
-    except sqlite3.Error as error:
-        raise click.ClickException(f"temporary files cannot be written ({error}).") from error
 
 
 def _verify(paths: Iterable[str], demands: Demands, *, quiet: bool, as_json: bool) -> bool:
@@ -67,8 +65,13 @@ def _verify(paths: Iterable[str], demands: Demands, *, quiet: bool, as_json: boo
         _keep(scratch, found, keys)
     told: Counter[str] = Counter()
     wrong: Counter[str] = Counter()
-    for judgement in _judgements(scratch, must_close=demands.closed):
-        told.update(rooms=1, whole=int(judgement.whole), closed=int(judgement.closed))
+    for judgement in _judgements(scratch, demands):
+        told.update(
+            rooms=1,
+            compared=int(judgement.live),
+            whole=int(judgement.whole),
+            closed=int(judgement.closed),
+        )
         told.update(signed=int(judgement.signed), copies=judgement.copies)
         wrong.update(finding.word for finding in judgement.findings)
         if not (quiet and judgement.whole):
@@ -83,13 +86,13 @@ def _verify(paths: Iterable[str], demands: Demands, *, quiet: bool, as_json: boo
         copies=told["copies"],
         closed=told["closed"],
         signed=told["signed"],
+        compared=told["compared"] if demands.settings else None,
         long=reading.counts["long"],
         unfinished=reading.counts["unfinished"],
         kept=kept,
         broken=sources.broken,
     )
-    live = demands.settings is not None
-    click.echo(summary.as_object() if as_json else summary.in_words(live=live))
+    click.echo(summary.as_object() if as_json else summary.in_words())
     return summary.all_whole
 
 
@@ -126,11 +129,14 @@ def _keep(scratch: Scratch, found: Found, keys: PublicKeys | None) -> None:
     scratch.add(claim, signed, file, line)
 
 
-def _judgements(scratch: Scratch, *, must_close: bool) -> Iterator[Judgement]:
+def _judgements(scratch: Scratch, demands: Demands) -> Iterator[Judgement]:
+    # Who asks Redis, or for signatures, wants ends that somebody else vouches for.
+    must_hold = bool(demands.settings or demands.public_keys)
     for room, numbers in scratch.rooms():
-        judge = Judge(room, scratch.head(room), must_close=must_close)
-        for links in numbers:
-            judge.take(links)
+        head = scratch.head(room)
+        judge = Judge(room, head, must_hold=must_hold, must_close=demands.closed)
+        for n, links in numbers:
+            judge.take(n, links)
         yield judge.judge()
     for room, head in scratch.absent():
-        yield Judge(room, head, must_close=must_close).judge()
+        yield Judge(room, head).judge()

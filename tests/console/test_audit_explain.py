@@ -10,6 +10,7 @@ import pytest
 from audit_logs import KEY, RECORDED, RECORDED_ROOM, STORM, STORM_ROOM, changed, lines_of
 from audit_sample import Sent, log_of, recorded, storm
 from audits import AuditOutput
+from click.testing import CliRunner
 from redis import Redis
 from rooms import BOUNDS, LAPTOP, PHONE, connected, created, disconnected, ended
 from strategies import ROOM, sid
@@ -20,6 +21,7 @@ from console.audit.rebuild import rebuild
 from console.audit.sources import Sources
 from console.audit.story import Story
 from console.audit.words import clock, read_moment
+from console.commands import rollcall
 from ingest.inbox import Inbox
 from schemas.callbacks import parse_timestamp
 from schemas.errors import UnknownRoomError
@@ -204,6 +206,31 @@ def test_the_text_tells_it_all_and_of_one_person_no_more_than_is_asked(logs: Pat
     assert "Dana" not in kim
 
 
+def test_one_person_is_asked_for_at_a_moment(logs: Path) -> None:
+    said = explained(STORM_ROOM, "--at", "20:01", "--identity", "Kim", str(logs))
+    assert "UTC Kim was there:\n" in said
+    assert "Dana" not in said
+    said = explained(STORM_ROOM, "--at", "20:00:01", "--identity", "Dana", str(logs))
+    assert "UTC Dana was not there.\n" in said
+
+
+@pytest.mark.parametrize(("moment", "where"), [("03:00", "before"), ("23:00", "after")])
+def test_a_moment_at_which_nothing_was_heard_yet_or_any_more_is_said_to_be_one(
+    moment: str, where: str, logs: Path
+) -> None:
+    said = explained(STORM_ROOM, "--at", moment, str(logs))
+    assert f"At 2023-08-14 {moment}:00.000 UTC there was nobody.\n" in said
+    assert f"  That is {where} anything that was heard of this room" in said
+
+
+def test_a_person_who_was_never_there_is_an_error_that_lists_who_was(logs: Path) -> None:
+    done = CliRunner().invoke(
+        rollcall, ["audit", "explain", STORM_ROOM, "--identity", "Eve", str(logs)]
+    )
+    assert done.exit_code == 2
+    assert "nobody in this room is called 'Eve'. There were: Dana, Kim, Robin." in done.output
+
+
 # -- whatever else a log may hold -----------------------------------------------------------------
 
 
@@ -276,6 +303,22 @@ def test_a_log_with_hashed_identities_tells_the_same_under_other_names(tmp_path:
     assert len(story.expulsions) == 5
     assert all(len(one.evidence) == 2 for one in story.expulsions)
     assert "Dana" not in explained(pseudonyms.of("Team Room"), str(log))
+
+
+def test_who_has_the_key_asks_a_hashed_log_by_names_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "worker.log"
+    log.write_bytes(log_of(storm(), Scribe(BOUNDS, pseudonyms=Pseudonyms("a key of the test"))))
+    asked = ["audit", "explain", "Team Room", "--identity", "Dana", str(log)]
+    refused = CliRunner().invoke(rollcall, asked)
+    assert isinstance(refused.exception, UnknownRoomError)
+    assert "The names are hashed" in str(refused.exception)
+    monkeypatch.setenv("ROLLCALL_AUDIT_IDENTITY_KEY", "a key of the test")
+    said = CliRunner().invoke(rollcall, asked)
+    assert said.exit_code == 0, said.output
+    assert "was thrown out of session 1" in said.output
+    assert Pseudonyms("a key of the test").of("Kim") not in said.output
 
 
 def test_what_a_terminal_would_obey_is_escaped(tmp_path: Path) -> None:

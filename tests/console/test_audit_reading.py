@@ -6,7 +6,7 @@ import bz2
 import gzip
 import json
 import lzma
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,9 +14,12 @@ from audit_logs import RECORDED, RECORDED_ROOM, STORM, Verifier, lines_of
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from logging_worker import LoggingWorker
+from rooms import PHONE, connected
 
 from console.audit import sources
-from console.audit.reading import Reading, is_as_written
+from console.audit.claims import is_as_written
+from console.audit.reading import Reading
 from console.audit.sources import Sources
 
 COUNT = len(lines_of(STORM))
@@ -76,6 +79,57 @@ def test_records_are_found_in_what_shippers_make_of_lines(log: bytes, verified: 
     said = verified(log)
     assert said.whole
     assert said.summary["records"] == COUNT
+
+
+def long_room() -> bytes:
+    """The log of a room with records of up to some 100 kB."""
+    worker = LoggingWorker()
+    room = {"RoomSid": "RM" + "e" * 32}
+    worker.take([connected(PHONE, at) | room | {"Mood": "m" * 9_000 * at} for at in range(8)])
+    return worker.log
+
+
+def in_pieces(log: bytes) -> Iterator[tuple[str, bool]]:
+    """Cut lines as Docker and containerd do; gives each piece, and whether it is the last."""
+    for line in log.decode().splitlines():
+        for at in range(0, len(line), 16_384):
+            yield line[at : at + 16_384], at + 16_384 >= len(line)
+
+
+def as_docker(said: str, *, is_last: bool, stream: str = "stdout") -> str:
+    return json.dumps(
+        {"log": said + "\n" * is_last, "stream": stream, "time": "2023-08-14T20:00:00Z"},
+        separators=(",", ":"),
+    )
+
+
+def as_cri(said: str, *, is_last: bool, stream: str = "stdout") -> str:
+    return f"2023-08-14T20:00:00.123456789Z {stream} {'F' if is_last else 'P'} {said}"
+
+
+@pytest.mark.parametrize("wrap", [as_docker, as_cri])
+def test_long_lines_that_a_runtime_has_cut_are_put_together(
+    wrap: Callable[..., str], verified: Verifier
+) -> None:
+    log = long_room()
+    lines = []
+    for said, is_last in in_pieces(log):
+        lines += [wrap(said, is_last=is_last), wrap("oh", is_last=is_last, stream="stderr")]
+    said = verified("".join(f"{line}\n" for line in lines).encode())
+    assert said.whole
+    assert said.summary["records"] == len(lines_of(log))
+    # The last piece of the last record has not come.
+    said = verified("".join(f"{line}\n" for line in lines[:-2]).encode())
+    assert (said.whole, said.summary["records"]) == (True, len(lines_of(log)) - 1)
+
+
+def test_long_lines_that_a_shipper_has_put_together_stay_so(verified: Verifier) -> None:
+    lines = [
+        json.dumps({"log": line.decode().rstrip(), "stream": "stdout"}, separators=(",", ":"))
+        for line in lines_of(long_room())
+    ]
+    said = verified("\n".join(lines).encode())
+    assert (said.whole, said.summary["records"]) == (True, len(lines))
 
 
 def test_what_other_lines_of_rollcall_quote_is_no_record(verified: Verifier) -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from audit_logs import (
@@ -29,7 +30,6 @@ from redis import Redis
 from console.audit.chain import WORDS
 from console.audit.verify import Demands
 from ingest.inbox import Inbox
-from schemas.audit import seal
 from schemas.audit_keys import SigningKey
 from schemas.errors import AuditOutputError
 from schemas.keys import Keyspace, shard_of
@@ -90,10 +90,25 @@ def test_identical_records_are_counted_and_no_fault(verified: Verifier) -> None:
     assert said.summary["copies"] == len(lines_of(STORM))
 
 
-def test_a_line_that_was_torn_and_written_again_is_no_fault(verified: Verifier) -> None:
+@pytest.mark.parametrize("event", ["callback_applied", "timer_elapsed", "callback_set_aside"])
+def test_a_line_that_was_torn_and_written_again_is_no_fault(event: str, verified: Verifier) -> None:
     lines = lines_of(STORM)
-    for torn in (lines[4][:40], lines[4][:300], lines[4][:-20], lines[4][200:-1]):
-        assert verified(b"".join([*lines[:5], torn + b"\n", *lines[4:]])).whole
+    entry = {"reason": "x", "detail": "x", "entry": {}, "key": "x", "noted": True}
+    _, aside = resealed(
+        lines[9], room_sid="shard-0", prev="a" * 64, event="callback_set_aside", **entry
+    )
+    record = next(line for line in [*lines[1:], aside] if json.loads(line)["event"] == event)
+    whole = b"".join([*lines, *([aside] if record == aside else [])])
+    before = verified(whole).rooms
+    for torn in [record[:at] for at in range(60, len(record) - 1, 41)] + [record[200:-1]]:
+        assert verified(torn + b"\n" + whole).rooms == before
+
+
+def test_what_is_left_of_a_record_is_charged_to_the_room_that_it_names_itself(
+    verified: Verifier,
+) -> None:
+    _, line = resealed(lines_of(STORM)[9], room_sid="shard-0")
+    assert verified(line[:-20] + b"\n").rooms == {"shard-0": ["altered"]}
 
 
 def test_a_line_that_is_being_written_is_not_there_yet(verified: Verifier) -> None:
@@ -105,11 +120,37 @@ def test_a_line_that_is_being_written_is_not_there_yet(verified: Verifier) -> No
     assert verified(cut, demands=CLOSED).rooms == {STORM_ROOM: ["open"]}
 
 
-def test_a_room_that_begins_anew_long_after_its_tombstone_is_no_fork(verified: Verifier) -> None:
-    first = json.loads(lines_of(STORM)[0])
-    del first["hash"]
-    _, anew = seal(first | {"time": "2023-10-14T20:00:00.000Z", "task_id": "another"})
-    assert verified(STORM + anew).whole
+def begun_anew(time: str, **change: Any) -> list[bytes]:
+    """A chain of two records beside that of the storm."""
+    first = json.loads(lines_of(STORM)[0]) | {"time": time, "task_id": "another"}
+    digest, line = resealed(json.dumps(first).encode())
+    _, following = resealed(lines_of(STORM)[1], prev=digest, time=time, **change)
+    return [line, following]
+
+
+def test_a_room_that_begins_anew_long_after_it_was_closed_is_no_fork(verified: Verifier) -> None:
+    anew = b"".join(begun_anew("2023-10-14T20:00:00.000Z"))
+    assert verified(anew + STORM).whole
+    # Nothing shows that it ends there.
+    assert verified(anew + STORM, demands=BY_KEY).rooms == {STORM_ROOM: ["unproven"]}
+
+
+@pytest.mark.parametrize("time", ["2023-08-14T21:00:00.000Z", "2023-01-14T20:00:00.000Z"])
+def test_a_chain_beside_the_real_one_is_a_fork(time: str, verified: Verifier) -> None:
+    forged = b"".join(begun_anew(time))
+    assert verified(STORM + forged).rooms == {STORM_ROOM: ["forked"]}
+
+
+def test_every_chain_of_a_room_must_end_signed_where_that_is_demanded(verified: Verifier) -> None:
+    lines = lines_of(STORM)
+    digest, line = resealed(lines[0], time="2023-01-14T20:00:00.000Z")
+    forged = [line]
+    for following in lines[1:]:
+        digest, line = resealed(following, prev=digest, time="2023-01-14T20:00:00.000Z")
+        forged.append(line)
+    log = b"".join([*lines, *forged])
+    assert verified(log).whole
+    assert verified(log, demands=CLOSED).rooms == {STORM_ROOM: ["unsigned"]}
 
 
 # -- what is done to it ---------------------------------------------------------------------------
@@ -232,12 +273,51 @@ def test_without_the_key_a_log_may_be_written_anew_and_with_it_not(verified: Ver
     assert verified(tampered, demands=BY_KEY).rooms == {STORM_ROOM: ["unsigned"]}
 
 
+def test_a_room_whose_end_nothing_vouches_for_is_not_whole_where_that_is_demanded(
+    verified: Verifier, settings: Settings
+) -> None:
+    lines = lines_of(STORM)[:-1]
+    _, lines[-1] = resealed(lines[-1], worker="another")
+    cut = b"".join(lines)
+    assert verified(cut).whole
+    # A Redis that does not know the room vouches for nothing.
+    for demands in (BY_KEY, Demands(settings=settings), BY_KEY._replace(settings=settings)):
+        said = verified(cut, demands=demands)
+        assert said.rooms == {STORM_ROOM: ["unproven"]}
+        assert said.summary["compared"] == (0 if demands.settings else None)
+    assert verified(STORM, demands=BY_KEY._replace(settings=settings)).whole
+
+
+def test_no_records_at_all_are_not_whole(verified: Verifier) -> None:
+    said = verified(OTHERS)
+    assert not said.whole
+    assert (said.summary["records"], said.summary["all_whole"]) == (0, False)
+
+
 def test_a_signature_of_somebody_else_is_none(verified: Verifier) -> None:
     other, _ = SigningKey.generated()
     said = verified(STORM, demands=Demands(public_keys=(other.public.text,)))
     assert said.rooms == {STORM_ROOM: ["unsigned"]}
     both = Demands(public_keys=(other.public.text, KEY.public.text))
     assert verified(STORM, demands=both).whole
+
+
+@pytest.mark.parametrize(
+    "odd", [{"event": None}, {"event": "callback_eaten"}, {"n": 2**70}, {"due": 7}, {"events": {}}]
+)
+def test_what_has_a_hash_and_is_no_record_is_altered_for_all_who_read(
+    odd: dict[str, Any], verified: Verifier, tmp_path: Path
+) -> None:
+    lines = lines_of(STORM)
+    _, line = resealed(lines[-1], **odd)
+    log = b"".join([*lines[:-1], line])
+    assert "altered" in {word for words in verified(log).rooms.values() for word in words}
+    code, said, complaint = run("replay", "-", given=log)
+    assert (code, complaint) == (3, "")
+    assert said.endswith("not being as they were written: 1.\nNOT ALL COULD BE PLAYED\n")
+    code, said, complaint = run("explain", STORM_ROOM, "-", given=log)
+    assert (code, complaint) == (0, "")
+    assert "NOT WHOLE: altered" in said
 
 
 # -- beside what is live --------------------------------------------------------------------------
@@ -266,6 +346,7 @@ def test_a_log_that_ends_as_it_is_live_is_whole(
 ) -> None:
     said = verified(live, demands=Demands(settings=settings))
     assert said.whole
+    assert said.summary["compared"] == 2
     assert said.rooms == {RECORDED_ROOM: [], STORM_ROOM: []}
 
 

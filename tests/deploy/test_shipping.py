@@ -1,7 +1,7 @@
 """The samples for shipping the worker log: what they let through is whole when it is read again.
 
-journald is the real one, where the distribution has it. The others are in no distribution: their
-files are read, and their filters applied to a real log.
+journald and rsyslog are the real ones, where the distribution has them. The others are in no
+distribution: their files are read, and their filters applied to a real log.
 """
 
 from __future__ import annotations
@@ -85,10 +85,12 @@ def vector() -> tuple[str, int]:
 
 
 def fluent_bit() -> tuple[str, int]:
-    pipeline = yaml.safe_load((SHIPPING / "fluent-bit.yaml").read_text())["pipeline"]
+    sample = yaml.safe_load((SHIPPING / "fluent-bit.yaml").read_text())
+    pipeline = sample["pipeline"]
     [tail], [grep], [output] = pipeline["inputs"], pipeline["filters"], pipeline["outputs"]
     assert grep["match"] == output["match"] == tail["tag"]
     assert output["log_key"] == tail["key"]
+    assert ("storage.path" in sample["service"]) == (tail["storage.type"] == "filesystem")
     key, _, expression = grep["regex"].partition(" ")
     assert key == tail["key"]
     return expression, size_of(tail["buffer_max_size"])
@@ -169,4 +171,28 @@ def test_what_journald_took_is_whole_when_it_gives_it_back(
     while shipped.count(b"\n") < len(log) and time.monotonic() < deadline:
         subprocess.run(["journalctl", f"--namespace={journal}", "--sync"], check=False, timeout=20)
         shipped = subprocess.run(command, capture_output=True, check=True, timeout=60).stdout
+    assert_whole(shipped, log, tmp_path)
+
+
+def test_what_rsyslog_took_is_whole_where_it_has_put_it(log: list[bytes], tmp_path: Path) -> None:
+    if not (rsyslogd := shutil.which("rsyslogd", path=os.environ["PATH"] + ":/usr/sbin")):
+        pytest.skip("rsyslogd is not here (Debian: apt-get install rsyslog)")
+    (tmp_path / "rollcall").mkdir()
+    (tmp_path / "rollcall" / "worker-1.log").write_bytes(b"".join(log))
+    conf = tmp_path / "rsyslog.conf"
+    sample = (SHIPPING / "rsyslog.conf").read_text().replace("/var/log/", f"{tmp_path}/")
+    conf.write_text(f'global(workDirectory="{tmp_path}")\n{sample}')
+    command = [rsyslogd, "-n", "-f", conf, "-i", tmp_path / "pid"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    records = sum(b'"prev":' in line for line in log)
+    shipped, deadline = b"", time.monotonic() + 30
+    try:
+        while shipped.count(b"\n") < records:
+            assert time.monotonic() < deadline, shipped[-200:]
+            time.sleep(0.05)
+            shipped = b"".join(one.read_bytes() for one in tmp_path.glob("rollcall-audit/*.log"))
+    finally:
+        process.terminate()
+        process.wait(30)
+    assert shipped.count(b"\n") == records
     assert_whole(shipped, log, tmp_path)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -11,9 +14,12 @@ from faults.evidence import Findings, examine
 from faults.places import Place, Places, single
 from faults.said import lines_of
 from faults.stage import Plan, Stage, staged
+from procfile import ROOT
 
 # So long after its start a process listens to signals, and ends as it should.
 _STARTED_SECONDS = 5.0
+# For reading some thousands of records.
+_AUDIT_SECONDS = 120.0
 
 
 class Scenario(NamedTuple):
@@ -73,6 +79,9 @@ def play(scenario: Scenario, *, seed: int, times: int, folder: Path) -> Row:
             logs = sorted(folder.glob("*.log"))
             with stage.client() as client:
                 found = examine(client, stage.settings, stage.sender.acknowledged, logs)
+            # What Redis forgot was concluded again, and that is a fork.
+            if not scenario.forgets:
+                found.problems += _audited(logs)
     found.problems += [f"{name} ended with {code}" for name, code in codes.items() if code]
     return _judged(
         scenario,
@@ -81,6 +90,25 @@ def play(scenario: Scenario, *, seed: int, times: int, folder: Path) -> Row:
         found,
         Counter(str(line.get("event")) for line in lines_of(*logs)),
     )
+
+
+def _audited(logs: Collection[Path]) -> list[str]:
+    """Have the audit verified and replayed as an operator would; gives what is wrong with it."""
+    problems = []
+    for asked in ("verify", "replay"):
+        command = [Path(sys.executable).parent / "rollcall", "audit", asked, "--quiet", *logs]
+        done = subprocess.run(
+            command,
+            # In a copy of the repository, the copy's code is to run.
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            check=False,
+            text=True,
+            timeout=_AUDIT_SECONDS,
+        )
+        if done.returncode:
+            problems.append(f"audit {asked} says {done.stdout[-500:]!r}")
+    return problems
 
 
 def _judged(

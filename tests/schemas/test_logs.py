@@ -63,6 +63,7 @@ except ZeroDivisionError:
     log.exception("drain_failed")
     logging.getLogger("celery").exception("task %s failed", "t-1")
 log.warning("two\\nlines")
+log.warning("drain_interrupted", error=ValueError("of the test"))
 """
 
 
@@ -156,13 +157,15 @@ def test_every_line_is_one_json_object_with_a_constant_name_whoever_speaks() -> 
         "drain_failed",
         "library_log",
         "two\nlines",
+        "drain_interrupted",
     ]
     for line in lines:
         assert line["process"] == "worker"
         assert isinstance(line["pid"], int)
         assert len(line["time"]) == len("2023-08-14T20:03:25.609Z")
         assert line["time"].endswith("Z")
-    ours, theirs, failed, theirs_failed, _ = lines
+    ours, theirs, failed, theirs_failed, _, interrupted = lines
+    assert interrupted["error"] == "of the test"
     assert (ours["level"], ours["shard"]) == ("info", 3)
     assert ours["identity"] == "Night  Nurse \U0001f642"
     assert ours["odd"] == "<class 'object'>"
@@ -218,6 +221,29 @@ def test_a_line_that_was_broken_off_does_not_swallow_the_next(
     os.close(write)
 
 
+def test_a_reader_that_stands_still_stops_nobody_for_good(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logs, "_PATIENCE_SECONDS", 0.05)
+    read, write = os.pipe()
+    lines = Lines(write)
+    # More than the pipe takes.
+    with pytest.raises(OSError, match="nobody has read it"):
+        lines.write(b"a" * (1 << 20) + b"\n")
+    # The next one is not kept waiting as long again.
+    monkeypatch.setattr(logs, "_PATIENCE_SECONDS", 60.0)
+    with pytest.raises(OSError, match="nobody has read it"):
+        lines.write(b"lost\n")
+    torn = os.read(read, 1 << 20)
+    assert set(torn) == set(b"a")
+    # Once somebody reads again, all is well, and the torn line swallows no other.
+    lines.write(b"heard\n")
+    lines.write(b"and the next\n")
+    assert os.read(read, 100) == b"\nheard\nand the next\n"
+    os.close(read)
+    os.close(write)
+
+
 DISCREET = """
 import logging
 import structlog
@@ -232,7 +258,8 @@ try:
 except ValueError:
     log.exception("drain_failed", room_sid="RM1")
     logging.getLogger("celery").exception("task %s raised %r", "t-1", ValueError("Dana"))
-log.error("alerts_set_aside", detail="no such channel: Dana", reason="status-404")
+log.error("alerts_set_aside", detail="no channel Dana", reason="status-404", alerts=["RM1:a2:1f"])
+log.warning("drain_interrupted", error=ValueError("room of Dana"))
 """
 LAST_WORDS = """
 import threading, warnings
@@ -263,12 +290,15 @@ lines_to(1).write(b'{"event":"callback_applied","n":3,"hash":"ab","time":"2023-0
 def test_where_names_are_hidden_no_line_quotes_what_somebody_else_has_said() -> None:
     said = said_by(DISCREET)
     assert "Dana" not in "".join(said)
-    ours, theirs, withheld = map(json.loads, said)
+    ours, theirs, withheld, failed = map(json.loads, said)
     assert ours["exception"].splitlines()[-1] == "KeyError"
     assert "ValueError" in ours["exception"]
     assert "line 9, in <module>" in ours["exception"]
     assert theirs["message"] == "task %s raised %r"
     assert (withheld["reason"], withheld["detail"]) == ("status-404", "withheld")
+    # The last part of an id is a digest over the content, at which somebody could guess.
+    assert withheld["alerts"] == ["RM1:a2"]
+    assert failed["error"] == "ValueError"
 
 
 def test_what_python_itself_would_print_is_logged_as_well() -> None:

@@ -216,6 +216,44 @@ def test_a_room_that_changes_once_more_is_closed_once_more() -> None:
     assert all("signature" not in one and "key_id" not in one for one in closing)
 
 
+def test_whatever_is_heard_after_the_closing_record_is_followed_by_another() -> None:
+    worker = LoggingWorker(Scribe(BOUNDS, key=KEY))
+    worker.take([created(), connected(PHONE, 0), ended(90_000)])
+    worker.look(ARRIVED + 2 * MINUTE)
+    # The roster says nothing of recordings, so it is not told again.
+    recorded = {"StatusCallbackEvent": "recording-completed", "RecordingSid": sid("RT", 1)}
+    worker.take([created() | recorded], ARRIVED + 3 * MINUTE)
+    worker.look(ARRIVED + HOUR)
+    records = check(worker)
+    assert [one["event"] for one in records[-3:]] == [
+        "room_settled",
+        "callback_applied",
+        "room_settled",
+    ]
+    *_, recording, closing = records
+    assert closing["prev"] == recording["hash"]
+    assert closing["totals"]["callbacks"] == {"applied": 4}
+    assert KEY.public.fits(closing["hash"], closing["signature"])
+    # Nothing more is heard, and nothing more is signed.
+    worker.look(ARRIVED + 30 * HOUR)
+    assert worker.records() == records
+
+
+@pytest.mark.parametrize("after", [3 * MINUTE, 30 * HOUR])
+def test_what_changes_nothing_after_the_closing_record_is_signed_at_once(after: int) -> None:
+    worker = LoggingWorker(Scribe(BOUNDS, key=KEY))
+    worker.take([created(), connected(PHONE, 0), ended(90_000)])
+    worker.look(ARRIVED + after)
+    worker.take([connected(PHONE, 0)], ARRIVED + after)
+    records = check(worker)
+    *_, closed, again, closing = records
+    assert (closed["event"], closing["event"]) == ("room_settled", "room_settled")
+    assert again["event"] in {"callback_duplicate", "callback_too_late"}
+    assert closing["totals"]["records"] == len(records)
+    assert sum(closing["totals"]["callbacks"].values()) == 4
+    assert KEY.public.fits(closing["hash"], closing["signature"])
+
+
 def test_the_terms_are_told_first_and_wherever_they_change() -> None:
     worker = LoggingWorker()
     worker.take([created(), connected(PHONE, 0)])

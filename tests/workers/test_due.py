@@ -207,8 +207,10 @@ def test_a_room_that_cannot_be_looked_at_stops_no_other(
     redis.zadd(keys.due, {keys.room(ROOM): 1, keys.room(other): 2})
     # To say what is wrong with the one may take so long that the other waits for the next slice.
     eventually(
-        lambda: bool(hasty.drain(SHARD, {}))
-        and "identity.departed" in [event.kind for event in published(redis)]
+        lambda: (
+            bool(hasty.drain(SHARD, {}))
+            and "identity.departed" in [event.kind for event in published(redis)]
+        )
     )
     # It is looked at again in an hour, should somebody have mended it.
     score = redis.zscore(keys.due, keys.room(ROOM))

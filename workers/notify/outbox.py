@@ -82,7 +82,7 @@ class Outbox:
                 glances[target] = _glance(*of)
             except (UnreadableRecordError, RedisError) as error:
                 # One target's trouble must not hide the others: of a cluster, some may be away.
-                log.error("target_not_looked_at", target=target, error=str(error))  # noqa: TRY400  # it says all
+                log.error("target_not_looked_at", target=target, error=error)  # noqa: TRY400  # it says all
         return glances
 
     def begin(self, target: str, last_id: str) -> None:

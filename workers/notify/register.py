@@ -77,7 +77,7 @@ def register(
         except (RedisError, RollcallError) as error:
             # Nothing is lost: what was not stored is sent again.
             reason = getattr(error, "reason", "redis")
-            log.warning("delivery_interrupted", target=target, reason=reason, error=str(error))
+            log.warning("delivery_interrupted", target=target, reason=reason, error=error)
             reconnect(redis)
 
     def sweep_targets() -> None:
