@@ -239,7 +239,7 @@ def test_there_and_back_leaves_nothing_but_inboxes_that_are_shut(
     for to in (3, 16, SHARDS):
         spread(settings, to)
     assert lying(redis, keyspace, SHARDS) == populated
-    # Empty inboxes are made anew by whoever deposits; those of shards that are given up take nothing.
+    # Empty inboxes are made anew by whoever deposits; those that are given up take nothing.
     shut = {keyspace.shard(number).inbox for number in range(SHARDS, 16)}
     assert own_keys(redis) <= before | shut
     assert {redis.type(key) for key in own_keys(redis) & shut} == {b"string"}
