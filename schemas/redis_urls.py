@@ -84,7 +84,7 @@ def read_address(url: str, *, name: str = "REDIS_URL") -> Address:
         )
     tls, kind = bool(scheme[1]), _KINDS[scheme[2]]
     form, port = _FORMS[kind]
-    parts = urlsplit_of(name, url, ports=kind == "single")
+    parts = urlsplit_of(name, url) if kind == "single" else _split_list(url)
     credentials, at, listed = parts.netloc.rpartition("@")
     hosts = tuple(_host(name, one, port, form) for one in listed.split(","))
     path = _path(name, kind, parts.path)
@@ -134,7 +134,19 @@ def check_broker_url(url: str, *, inherited: bool) -> None:
         )
 
 
-def urlsplit_of(name: str, url: str, *, ports: bool = True) -> SplitResult:
+def _split_list(url: str) -> SplitResult:
+    """Take a URL of several hosts apart.
+
+    The library takes such a one for malformed where an IPv6 address is not the first of them, since
+    its mending of CVE-2024-11168.
+    """
+    found = re.fullmatch(r"(.*?)://([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#(.*))?", url, re.DOTALL)
+    # The scheme was read before.
+    assert found is not None  # noqa: S101
+    return SplitResult(*(part or "" for part in found.groups()))
+
+
+def urlsplit_of(name: str, url: str) -> SplitResult:
     """Take a URL apart, and make sure of its port, which the library reads only when asked.
 
     Raises:
@@ -142,7 +154,7 @@ def urlsplit_of(name: str, url: str, *, ports: bool = True) -> SplitResult:
     """
     try:
         parts = urlsplit(url)
-        _ = ports and parts.port
+        _ = parts.port
     except ValueError:
         # The library's own message would show what stands where the port should: of a password
         # with a slash in it, that is the password.

@@ -6,7 +6,6 @@ https://docs.celeryq.dev/en/stable/getting-started/backends-and-brokers/redis.ht
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -22,7 +21,8 @@ def sentinel_config(url: str, *, connect_seconds: float) -> dict[str, Any]:
         connect_seconds: how long to wait for all the sentinels, which are asked in turn.
     """
     address = read_address(url, name="CELERY_BROKER_URL")
-    credentials, at, _ = urlsplit(url).netloc.rpartition("@")
+    # The library cannot take a URL of several hosts apart (schemas/redis_urls.py).
+    credentials, at, _ = url.partition("://")[2].partition("/")[0].rpartition("@")
     seconds = connect_seconds / len(address.hosts)
     asked = {
         **address.sentinel_options,
