@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,8 @@ from workers.room.view import view
 from workers.scribe import Scribe
 from workers.store import Store
 
+ROLLCALL = Path(sys.executable).with_name("rollcall")
+
 SECOND = 1_000_000
 
 
@@ -62,7 +65,7 @@ def soon(params: dict[str, str], *, after: int = 100_000) -> Sent:
 
 def explained(*arguments: str, given: bytes = b"") -> str:
     done = subprocess.run(
-        ["rollcall", "audit", "explain", *arguments],
+        [ROLLCALL, "audit", "explain", *arguments],
         input=given,
         capture_output=True,
         check=True,
@@ -267,7 +270,7 @@ def test_several_rooms_of_one_name_are_listed(tmp_path: Path) -> None:
     )
     log.write_bytes(STORM + another)
     done = subprocess.run(
-        ["rollcall", "audit", "explain", "Team Room", str(log)],
+        [ROLLCALL, "audit", "explain", "Team Room", str(log)],
         capture_output=True,
         text=True,
         check=False,
@@ -333,7 +336,7 @@ def test_what_a_terminal_would_obey_is_escaped(tmp_path: Path) -> None:
 @pytest.mark.parametrize("moment", ["25:00", "noon", "20:61", "2023-13-01T00:00"])
 def test_a_time_that_is_none_is_refused(logs: Path, moment: str) -> None:
     done = subprocess.run(
-        ["rollcall", "audit", "explain", STORM_ROOM, "--at", moment, str(logs)],
+        [ROLLCALL, "audit", "explain", STORM_ROOM, "--at", moment, str(logs)],
         capture_output=True,
         text=True,
         check=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ from schemas.settings import Settings
 from workers.bounds import bounds_of
 from workers.drain import Drain
 from workers.store import Store
+
+ROLLCALL = Path(sys.executable).with_name("rollcall")
 
 BY_KEY = Demands(public_keys=(KEY.public.text,))
 CLOSED = Demands(public_keys=(KEY.public.text,), closed=True)
@@ -406,7 +409,7 @@ def test_a_suffix_written_anew_shows_beside_the_live_head(
 
 def run(*arguments: str, given: bytes = b"") -> tuple[int, str, str]:
     done = subprocess.run(
-        ["rollcall", "audit", *arguments], input=given, capture_output=True, check=False, timeout=60
+        [ROLLCALL, "audit", *arguments], input=given, capture_output=True, check=False, timeout=60
     )
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
