@@ -277,8 +277,9 @@ def test_without_the_key_a_log_may_be_written_anew_and_with_it_not(verified: Ver
 
 
 def test_a_room_whose_end_nothing_vouches_for_is_not_whole_where_that_is_demanded(
-    verified: Verifier, settings: Settings
+    verified: Verifier, settings: Settings, redis: Redis
 ) -> None:
+    assert redis.dbsize() == 0
     lines = lines_of(STORM)[:-1]
     _, lines[-1] = resealed(lines[-1], worker="another")
     cut = b"".join(lines)
