@@ -43,7 +43,8 @@ class Silent:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path / "master") as one:
+    # A replica need not wait for others to be sent their copy together.
+    with RedisServer(tmp_path / "master", options=["repl-diskless-sync-delay 0"]) as one:
         yield one
 
 
