@@ -64,7 +64,7 @@ class Drain:
             audit: where the audit lines go.
             scribe: writes them; by default one that writes names as they are.
             slice_seconds: when to give way.
-            now: microseconds since 1970, for the audit only.
+            now: microseconds since 1970, for the audit, and to see that Redis's clock is sane.
         """
         self._store = store
         self._bounds = bounds
@@ -141,12 +141,17 @@ class Drain:
                     # Callbacks wait, so time has come as far as the last that was taken, and no
                     # further. Without this, rooms of a busy shard would never be looked at.
                     if count:
-                        hold = self._elapse(hold, around, entries[count - 1][0])
+                        hold = self._elapse(hold, around, entries[count - 1][0]) or hold
                     return self._hand_on(hold, callbacks)
                 entries = self._store.read(hold)
             released = self._store.release(hold, hand_on=False, audited=True)
             if released == "due":
-                hold = self._elapse(hold, around)
+                elapsed = self._elapse(hold, around)
+                if elapsed is None:
+                    # Not at once again: the sweep comes back to it in a second.
+                    self._store.release(hold, hand_on=True, audited=True)
+                    return Drained(callbacks, handed_on=False)
+                hold = elapsed
                 if time.monotonic() > deadline:
                     return self._hand_on(hold, callbacks)
             elif released != "waiting":
@@ -177,8 +182,8 @@ class Drain:
             self._write(batch.audit_lines)
         return committed
 
-    def _elapse(self, hold: Hold, around: Circumstances, taken: bytes | None = None) -> Hold:
-        """Let time run in the rooms that are due.
+    def _elapse(self, hold: Hold, around: Circumstances, taken: bytes | None = None) -> Hold | None:
+        """Let time run in the rooms that are due; None where Redis's clock is not to be believed.
 
         Args:
             hold: the shard.
@@ -190,7 +195,9 @@ class Drain:
         until = time.monotonic() + _DIGEST_SECONDS
         by_ms = None if taken is None else arrived_at(taken) // 1000
         now, rooms = self._store.due(hold, by_ms=by_ms)
-        if not rooms or (taken is None and self._clocks_disagree(now)):
+        if taken is None and self._clocks_disagree(now):
+            return None
+        if not rooms:
             return hold
         stored = self._store.load(hold, [pseudo_room(hold.shard), *rooms])
         batch = Digester(stored, around).elapse(rooms, now, until=until)
