@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 from twilio.request_validator import RequestValidator
 
@@ -31,6 +33,15 @@ def wait_for(what: Callable[[], object], *, seconds: float = _BOUND_SECONDS) -> 
     while not what():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         time.sleep(0.01)
+
+
+def lines_of(log: Path) -> list[dict[str, Any]]:
+    """Read the lines of a log that are whole: the last may be half written still.
+
+    Those of libraries, which are no JSON objects, are passed over.
+    """
+    whole, _, _ = log.read_bytes().rpartition(b"\n")
+    return [json.loads(line) for line in whole.splitlines() if line.startswith(b"{")]
 
 
 class Process:

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import pytest
 import receivers
-from procfile import PUBLIC_URL, healthy, metrics, post, processes, wait_for
+from procfile import PUBLIC_URL, healthy, lines_of, metrics, post, processes, wait_for
 from redis import Redis
 from rooms import LAPTOP, PHONE, connected, disconnected
 from standardwebhooks import Webhook
@@ -110,8 +110,7 @@ def test_the_recorded_callbacks_go_in_by_http_and_come_out_as_derived_events(
 
 
 def _check_audit(log: Path, recorded: list[dict[str, Any]]) -> None:
-    lines = [json.loads(line) for line in log.read_bytes().splitlines() if line.startswith(b"{")]
-    audit = [line for line in lines if line["event"].startswith("callback_")]
+    audit = [line for line in lines_of(log) if line["event"].startswith("callback_")]
     # Inboxes count their entries each for itself, so the order holds within a room only.
     assert sorted((line["params"] for line in audit), key=repr_of) == sorted(
         (one["params"] for one in recorded), key=repr_of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -16,7 +15,7 @@ import psutil
 import pytest
 from outage import TOKEN, Traffic, callback
 from pace import clock, longest_pause, unpublished
-from procfile import PUBLIC_URL, Process, healthy, post, processes, wait_for
+from procfile import PUBLIC_URL, Process, healthy, lines_of, post, processes, wait_for
 from proxy import proxy_to
 from redis import Redis
 
@@ -222,8 +221,7 @@ def test_a_worker_whose_children_are_stuck_drains_by_itself(
     finally:
         for pid in children:
             os.kill(pid, signal.SIGCONT)
-    lines = [json.loads(one) for one in worker.log.read_bytes().splitlines() if one[:1] == b"{"]
-    applied = [line for line in lines if line["event"] == "callback_applied"]
+    applied = [line for line in lines_of(worker.log) if line["event"] == "callback_applied"]
     assert {line["task_id"] for line in applied} == {None}
 
 

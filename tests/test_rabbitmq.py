@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections import Counter
@@ -15,7 +14,7 @@ import pytest
 from celery import Celery
 from outage import TOKEN, Traffic
 from pace import unpublished
-from procfile import PUBLIC_URL, Process, healthy, post, processes, wait_for
+from procfile import PUBLIC_URL, Process, healthy, lines_of, post, processes, wait_for
 from rabbitmq import MISSING, RABBITMQ, RabbitMQ, rabbitmq
 from redis import Redis
 from streams import by_room, check_chain, published
@@ -73,8 +72,7 @@ def all_started(start: Start, environment: dict[str, str]) -> tuple[Process, Pro
 
 
 def audited(worker: Process) -> list[dict[str, Any]]:
-    lines = [json.loads(one) for one in worker.log.read_bytes().splitlines() if one[:1] == b"{"]
-    return [line for line in lines if line["event"] == "callback_applied"]
+    return [line for line in lines_of(worker.log) if line["event"] == "callback_applied"]
 
 
 def woken(worker: Process) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from procfile import processes, wait_for
+from procfile import lines_of, processes, wait_for
 from redis import Redis
 
 from console.commands import rollcall
@@ -51,8 +51,7 @@ def deposit(server: EmbeddedRedis, callbacks: list[Params]) -> None:
 
 
 def records(log: Path) -> list[dict[str, Any]]:
-    lines = [line for line in log.read_bytes().splitlines() if line.startswith(b"{")]
-    return [record for record in map(json.loads, lines) if "hash" in record]
+    return [line for line in lines_of(log) if "hash" in line]
 
 
 def test_a_worker_that_hashes_names_names_nobody_and_its_log_is_whole_and_identical(
@@ -74,11 +73,7 @@ def test_a_worker_that_hashes_names_names_nobody_and_its_log_is_whole_and_identi
         assert name.encode() not in written
         assert json.dumps(name)[1:-1].encode() not in written
     assert b"of the Visitor" not in written
-    [started] = [
-        line
-        for line in map(json.loads, worker.log.read_text().splitlines()[:5])
-        if line["event"] == STARTED
-    ]
+    [started] = [line for line in lines_of(worker.log)[:5] if line["event"] == STARTED]
     assert started["key_id"] == KEY.public.key_id
     assert started["basis"] == records(worker.log)[0]["basis"]
     assert started["terms"]["identities"].startswith("hashed:")
