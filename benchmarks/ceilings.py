@@ -16,9 +16,10 @@ from benchmarks.figures import Figures
 from benchmarks.meetings import traffic
 from benchmarks.orders import Order
 from benchmarks.plan import Plan
-from benchmarks.processes import BenchmarkError, answers
+from benchmarks.processes import BenchmarkError
 from benchmarks.sending import send
 from benchmarks.systems import Site
+from console.readiness import answers
 from schemas.inbox import encode_params
 from workers.intake import callback_from
 from workers.room.bounds import Bounds

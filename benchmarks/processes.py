@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # it has types elsewhere
@@ -42,18 +41,6 @@ def wait_until(
             raise BenchmarkError(f"Not within {seconds:g} s: {what}.")
         time.sleep(look)
     return time.monotonic() - began
-
-
-def answers(port: int, path: str) -> bool:
-    """Tell whether whoever listens on a port of loopback answers 200 there."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=1.0)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status == 200
-    except (OSError, HTTPException):
-        return False
-    finally:
-        connection.close()
 
 
 class Process:

@@ -171,13 +171,15 @@ class _Used:
             "round trips": stats["total_reads_processed"],
             "bytes to redis": stats["total_net_input_bytes"],
             "bytes from redis": stats["total_net_output_bytes"],
-            # Since the server was started: a rewrite of the file counts from anew.
             "bytes appended": files["aof_current_size"],
         }
 
     def note(self, note: Callable[[str, float], None], callbacks: int, looks: int) -> None:
         used = {name: now - self._before[name] for name, now in self._now().items()}
         used["round trips"] -= looks
+        if used["bytes appended"] < 0:
+            # Redis has written its file anew meanwhile, and shorter.
+            del used["bytes appended"]
         for name, much in used.items():
             # Processor time in seconds per 100,000, all else each.
             note(name, much / callbacks * (100_000 if name.startswith("cpu of") else 1))

@@ -14,9 +14,10 @@ from typing import Protocol
 from redis import Redis
 
 from benchmarks.backlog import Name, backlog_of
-from benchmarks.processes import Process, answers
+from benchmarks.processes import Process
 from benchmarks.signing import PUBLIC_URL, TOKEN
 from console.embedded import EmbeddedRedis, free_port
+from console.readiness import answers
 from ingest.inbox import open_inbox
 from ingest.spool_rows import Spooled
 from schemas.inbox import encode_params

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,10 @@ hypothesis.settings.register_profile("long", max_examples=20_000, deadline=None)
 TOKEN = "a-token-of-the-tests"
 ACCOUNT = "ACeb59002778257c4fc6af6cfaf92aaa5a"
 SCENES = Path(__file__).parent.parent / "console" / "scenes"
+# Who starts the tests in the background of a shell has them, and what they start, ignore Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 _OURS = ("TWILIO_", "ROLLCALL_", "REDIS_URL", "CELERY_", "PUBLIC_URL", "PORT")
 
 
