@@ -19,9 +19,10 @@ from granian.log import LogLevels
 
 from ingest import serve
 from ingest.app import from_environment
-from ingest.callbacks import MAX_BODY_BYTES
+from ingest.callbacks import MAX_BODY_BYTES, PATH
+from ingest.deposits import Deposits
 from ingest.gateway import Gateway
-from ingest.inbox import Inbox, Receipt
+from ingest.receipts import Receipt
 from schemas.callbacks import room_of
 from schemas.logs import Lines, configure_logs
 from schemas.settings import Settings
@@ -45,16 +46,16 @@ def bare() -> Flask:
 def gateway() -> Gateway:
     """Make the same, behind what reads requests whole for Rollcall."""
     configure_logs(Lines(1), "web")
-    return Gateway(bare(), MAX_BODY_BYTES)
+    return Gateway(bare(), MAX_BODY_BYTES, on_loop=(PATH,))
 
 
 def checked() -> Any:
     """Make Rollcall's own application, but what it deposits is taken and kept nowhere."""
 
-    def take(_: Inbox, params: Mapping[str, str], _token: str) -> Receipt:
-        return Receipt(room_of(params), 0, "0-0", wake=False)
+    def take(_: Deposits, params: Mapping[str, str], _token: str) -> Receipt:
+        return Receipt(room_of(params), 0, "0-0")
 
-    setattr(Inbox, "deposit", take)  # noqa: B010  # in its place, as said
+    setattr(Deposits, "deposit", take)  # noqa: B010  # in its place, as said
     return from_environment()
 
 

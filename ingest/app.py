@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import gc
 
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from ingest.callbacks import MAX_BODY_BYTES, CallbackDoor, register_callbacks
+from ingest.callbacks import MAX_BODY_BYTES, PATH, CallbackDoor, register_callbacks
 from ingest.deposits import Deposits
 from ingest.doorbell import Bell, open_doorbell
 from ingest.gateway import Gateway
@@ -42,7 +43,8 @@ def create_app(
     doorbell = doorbell or open_doorbell(settings)
     spool = Spool(spool_folder(settings), settings.spool_max_bytes)
     metrics = Metrics()
-    deposits = MeasuredDeposits(inbox, spool, doorbell, metrics)
+    seconds = settings.deposit_timeout_ms / 1000
+    deposits = MeasuredDeposits(inbox, spool, doorbell, metrics, seconds=seconds)
 
     app = Flask("ingest", static_folder=None)
     register_callbacks(app, CallbackDoor(settings, deposits))
@@ -70,5 +72,7 @@ def from_environment() -> Gateway:
     deposits.start()
     # What lies in the spool is found by the next process; to close it tidily saves that the work.
     atexit.register(deposits.stop)
+    # What is there by now stays, and need not be looked through again for what can be thrown away.
+    gc.freeze()
     # One byte more lets the view see that a chunked body, which tells no length, is too long.
-    return Gateway(app, MAX_BODY_BYTES + 1)
+    return Gateway(app, MAX_BODY_BYTES + 1, on_loop=(PATH,))

@@ -1,7 +1,8 @@
 """`/callbacks`: verify, check, deposit, answer 204.
 
 Knows HTTP and what a status callback must be; what one means is for the workers. A slow answer or
-a 5xx is normally not retried by Twilio, so nothing here waits for anything but the deposit.
+a 5xx is normally not retried by Twilio, so nothing here waits for anything but the deposit; and it
+runs on an event loop, so whatever waits must let the others have it (`ingest/waiting.py`).
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 
 import structlog
-from flask import Flask, Response, request
+from flask import Flask, Request, Response, request
+from werkzeug.http import parse_options_header
 from werkzeug.routing import Rule
 
 from ingest.deposits import Deposits
@@ -56,6 +59,12 @@ _TOLD_OF_A_LOSS = (EVENT, "RoomSid", "ParticipantSid", "TrackSid", "Timestamp")
 _log = structlog.get_logger(__name__)
 
 
+class _Empty(Response):
+    """An answer without a body, which has no type either."""
+
+    default_mimetype = None
+
+
 @dataclass(frozen=True, slots=True)
 class CallbackDoor:
     """The view of `/callbacks`, with what it needs."""
@@ -71,13 +80,15 @@ class CallbackDoor:
         Raises:
             RefusedError: it is not taken, and why. Refusals come in the order of the contract.
         """
+        # Asked for once: each look through Flask's proxy costs as much as it finds.
+        asked: Request = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001  # Werkzeug's documented way
         # Werkzeug's router takes `//callbacks` for `/callbacks`, but it is not the URL signed.
-        if request.environ["PATH_INFO"] != PATH:
+        if asked.environ["PATH_INFO"] != PATH:
             raise NotFoundError
-        form = self._verified()
-        token = request.headers.get(_TOKEN_HEADER, "")[:_TOKEN_CHARACTERS]
+        form = self._verified(asked)
+        token = asked.headers.get(_TOKEN_HEADER, "")[:_TOKEN_CHARACTERS]
         try:
-            params = _checked(form)
+            params = _checked(asked, form)
             check_age(params, self.settings.max_age_seconds, self.clock())
             receipt = self.deposits.deposit(params, token)
         except RefusedError as error:
@@ -94,29 +105,27 @@ class CallbackDoor:
             entry=receipt.entry,
             spooled=receipt.spooled,
         )
-        response = Response(status=204)
-        del response.headers["Content-Type"]
-        return response
+        return _Empty(status=204)
 
-    def _verified(self) -> Form:
+    def _verified(self, asked: Request) -> Form:
         """Read the parameters, and check that Twilio signed them for an account of ours."""
-        signature = request.headers.get(HEADER)
-        if (request.content_length or 0) > MAX_BODY_BYTES:
+        signature = asked.headers.get(HEADER)
+        if (asked.content_length or 0) > MAX_BODY_BYTES:
             raise TooLargeError
         if not signature:
-            # Before the body: whoever sends it drop by drop holds a thread as long as it takes.
+            # Before the body: under WSGI alone, whoever sends it drop by drop holds a thread.
             raise SignatureMissingError
         # The body is read also where none is wanted: this is what bounds it.
-        body = _body()
-        posted = request.method == "POST"
-        raw = body if posted else request.query_string
-        if max(raw.count(b"&"), request.query_string.count(b"&")) > _MAX_PIECES:
+        body = _body(asked)
+        posted = asked.method == "POST"
+        raw = body if posted else asked.query_string
+        if max(raw.count(b"&"), asked.query_string.count(b"&")) > _MAX_PIECES:
             raise TooLargeError
         form = read_form(raw)
         # The parameters of a GET are signed as part of its URL. A query in the URL of a POST is
         # signed too, but was set by whoever registered the URL and holds no parameter.
         signed = form.values() if posted else {}
-        url = self._signed_url()
+        url = self._signed_url(asked)
         accounts = {account_of(value) for name, value in form.pairs if name == "AccountSid"}
         try:
             # Nothing but which of our tokens may judge is taken from what is not verified yet, and
@@ -129,11 +138,11 @@ class CallbackDoor:
         self._check_accounts(accounts)
         return form
 
-    def _signed_url(self) -> str:
-        root = self.settings.public_url or f"{request.scheme}://{request.host}"
+    def _signed_url(self, asked: Request) -> str:
+        root = self.settings.public_url or f"{asked.scheme}://{asked.host}"
         # As it was on the wire: encoded again, it would not be what Twilio signed. Bytes that are
         # no text cannot have been signed, and the verification finds that.
-        query = request.query_string.decode("utf-8", "surrogateescape")
+        query = asked.query_string.decode("utf-8", "surrogateescape")
         return f"{root}{PATH}?{query}" if query else f"{root}{PATH}"
 
     def _check_accounts(self, accounts: Collection[str]) -> None:
@@ -148,15 +157,15 @@ def _without_secrets(url: str) -> str:
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
-def _body() -> bytes:
+def _body(asked: Request) -> bytes:
     """Read the body, at most one byte more than is allowed: a chunked one tells no length."""
-    body = request.get_data(cache=False)
+    body = asked.get_data(cache=False)
     if len(body) > MAX_BODY_BYTES:
         raise TooLargeError
     return body
 
 
-def _checked(form: Form) -> dict[str, str]:
+def _checked(asked: Request, form: Form) -> dict[str, str]:
     """Check the parameters themselves, once it is known that they are Twilio's."""
     repeated = form.repeated()
     if repeated:
@@ -166,13 +175,19 @@ def _checked(form: Form) -> dict[str, str]:
     too_long = form.longer_than(MAX_VALUE_BYTES)
     if too_long:
         raise ValueTooLongError(too_long)
-    if request.method == "POST" and request.mimetype != _FORM:
+    if asked.method == "POST" and _media_type(asked.content_type) != _FORM:
         raise WrongContentTypeError
     if form.fault:
         raise WrongEncodingError(f"{WrongEncodingError.__doc__} {form.fault}")
     params = dict(form.pairs)
     check(params)
     return params
+
+
+# Twilio's is always the same, and Werkzeug takes it apart anew for each request.
+@lru_cache(maxsize=16)
+def _media_type(header: str | None) -> str:
+    return parse_options_header(header)[0].lower()
 
 
 def check_age(params: Mapping[str, str], max_age_seconds: int, now: float) -> None:

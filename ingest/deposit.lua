@@ -1,21 +1,28 @@
--- Deposit one callback and decide whether its shard wants a wake-up, in one round trip.
+-- Deposit callbacks of one shard and decide whether it wants a wake-up, in one call.
 --
--- KEYS: inbox, lease, wake of one shard.  ARGV: params, token, how long a wake-up is promised (ms),
--- how many entries the inbox may hold.
--- Returns the entry's id, and 1 where the caller is to send a wake-up; or nil where it is full.
+-- KEYS: inbox, lease, wake of the shard.  ARGV: how long a wake-up is promised (ms), how many
+-- entries the inbox may hold, then params and token of each callback.
+-- Returns 1 where the caller is to send a wake-up, else 0; then the id of each entry, in their
+-- order. Of an inbox that is full by then, the last callbacks get none.
 --
--- Lua does not roll back. The append comes first, since it is the one command here that can fail
+-- Lua does not roll back. An append comes first, since it is the one command here that can fail
 -- (out of memory, read-only replica, a key of another type): it fails before anything is written.
 -- Redis refuses for want of memory only a script that has not written yet: what follows passes.
-if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[4]) then
-  return false
+local room = tonumber(ARGV[2]) - redis.call('XLEN', KEYS[1])
+local answer = {0}
+for place = 3, #ARGV, 2 do
+  if #answer > room then
+    break
+  end
+  answer[#answer + 1] =
+    redis.call('XADD', KEYS[1], '*', 'params', ARGV[place], 'token', ARGV[place + 1])
 end
-local id = redis.call('XADD', KEYS[1], '*', 'params', ARGV[1], 'token', ARGV[2])
 
 -- Whoever holds the lease looks into the inbox again before letting go, and an earlier deposit
 -- that set `wake` has sent for somebody already.
-if redis.call('EXISTS', KEYS[2]) == 0
-   and redis.call('SET', KEYS[3], '1', 'NX', 'PX', ARGV[3]) then
-  return {id, 1}
+if #answer > 1
+   and redis.call('EXISTS', KEYS[2]) == 0
+   and redis.call('SET', KEYS[3], '1', 'NX', 'PX', ARGV[1]) then
+  answer[1] = 1
 end
-return {id, 0}
+return answer

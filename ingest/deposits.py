@@ -16,12 +16,13 @@ from typing import Literal
 import structlog
 
 from ingest.doorbell import Bell
-from ingest.inbox import Inbox, Receipt
+from ingest.gathering import Gathering
+from ingest.inbox import Inbox
 from ingest.losses import Losses
+from ingest.receipts import Placed, Receipt
 from ingest.replay import Replay
 from ingest.spool import Spool
-from schemas.errors import InboxFullError, RollcallError
-from schemas.inbox import encode_params
+from schemas.errors import InboxFullError, RollcallError, UnavailableError
 
 # How often a process that spools looks whether Redis is back.
 _PROBE_SECONDS = 0.25
@@ -41,10 +42,20 @@ _log = structlog.get_logger()
 class Deposits:
     """Makes callbacks durable, one way or the other."""
 
-    def __init__(self, inbox: Inbox, spool: Spool, doorbell: Bell) -> None:
+    def __init__(self, inbox: Inbox, spool: Spool, doorbell: Bell, *, seconds: float = 0.5) -> None:
+        """Start nothing yet.
+
+        Args:
+            inbox: where callbacks go.
+            spool: where they go instead.
+            doorbell: who wakes the workers.
+            seconds: how long one waits for Redis.
+        """
         self._inbox = inbox
         self._spool = spool
         self._doorbell = doorbell
+        self._seconds = seconds
+        self._gathering: Gathering[Placed, Receipt] = Gathering("deposits", self._carry)
         self._spooling = False
         self._full_until = 0.0
         self._stopping = threading.Event()
@@ -59,20 +70,33 @@ class Deposits:
         Raises:
             UnavailableError: neither Redis nor the disk took it.
         """
+        placed = self._inbox.place(params, token)
         if not self._spooling:
             try:
-                receipt = self._inbox.deposit(params, token)
+                return self._gathering.put(placed, size=placed.size, seconds=self._seconds)
             except InboxFullError:
                 # Redis itself is well, and other shards have room.
                 self._note_full()
             except Exception as error:  # noqa: BLE001  # of a peer that is no Redis, the client raises anything
                 self._switch(error)
-            else:
-                if receipt.wake:
-                    self._doorbell.ring(receipt.shard)
-                return receipt
-        self._spool.put(encode_params(params), token, seconds=_DISK_SECONDS)
-        return self._inbox.receipt_of_spooled(params)
+        self._spool.put(placed.params, placed.token, seconds=_DISK_SECONDS)
+        return self._inbox.receipt_of_spooled(placed)
+
+    def _carry(self, placed: list[Placed]) -> list[Receipt | RollcallError]:
+        """Deposit what has gathered, and have workers woken."""
+        if self._spooling:
+            # It gathered behind what found Redis away, and would only wait for as long.
+            raise UnavailableError
+        try:
+            answers = self._inbox.deposit_all(placed)
+        except Exception as error:
+            # At once, for what has gathered meanwhile.
+            self._switch(error)
+            raise
+        for answer in answers:
+            if isinstance(answer, Receipt) and answer.wake:
+                self._doorbell.ring(answer.shard)
+        return answers
 
     def state(self) -> State:
         """Tell whether callbacks become durable, and where some of them do at least."""
@@ -95,7 +119,8 @@ class Deposits:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread, close the spool, for the next process to adopt, and send wake-ups."""
+        """Deposit what has gathered, close the spool for the next process, and send wake-ups."""
+        self._gathering.stop(_STOP_SECONDS)
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(_STOP_SECONDS)
@@ -143,7 +168,7 @@ class Deposits:
     def _switch(self, error: Exception) -> None:
         if not self._spooling:
             self._spooling = True
-            reason = getattr(error, "reason", RollcallError.reason)
+            reason = getattr(error, "reason", UnavailableError.reason)
             cause = type(error.__cause__ or error).__name__
             _log.warning("spooling_began", reason=reason, cause=cause)
 

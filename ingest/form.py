@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from itertools import chain
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
+# Of a character in UTF-8.
+_MOST_BYTES = 4
 _STRAY_PERCENT = re.compile(rb"%(?![0-9a-fA-F]{2})")
 
 
@@ -32,10 +35,14 @@ class Form(NamedTuple):
 
     def longer_than(self, size: int) -> list[str]:
         """The names that have more bytes than `size`, or whose values do, in their order."""
+        if max(map(len, chain.from_iterable(self.pairs)), default=0) * _MOST_BYTES <= size:
+            return []
         return [pair[0] for pair in self.pairs if max(len(part.encode()) for part in pair) > size]
 
     def repeated(self) -> list[str]:
         """The names that occur more than once, in the order they came in."""
+        if len(dict(self.pairs)) == len(self.pairs):
+            return []
         counts = Counter(name for name, _ in self.pairs)
         return [name for name, count in counts.items() if count > 1]
 
@@ -52,10 +59,14 @@ def read_form(raw: bytes) -> Form:
 
 
 def _pairs(raw: bytes, errors: str) -> list[tuple[str, str]]:
-    pieces = (piece.partition(b"=") for piece in raw.split(b"&") if piece)
+    # A character a byte. Both stand for a space: browsers and most libraries send +, Twilio sends
+    # %20.
+    text = raw.decode("latin-1").replace("+", " ")
+    pieces = (piece.partition("=") for piece in text.split("&") if piece)
     return [(_text(name, errors), _text(value, errors)) for name, _, value in pieces]
 
 
-def _text(raw: bytes, errors: str) -> str:
-    # Both stand for a space: browsers and most libraries send +, Twilio sends %20.
-    return unquote_to_bytes(raw.replace(b"+", b" ")).decode("utf-8", errors)
+def _text(piece: str, errors: str) -> str:
+    if "%" not in piece and piece.isascii():
+        return piece
+    return unquote_to_bytes(piece.encode("latin-1")).decode("utf-8", errors)

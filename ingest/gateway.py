@@ -1,8 +1,9 @@
-"""The gateway: every request is read whole, within a time, before a thread is spent on it.
+"""The gateway: every request is read whole, within a time, before the application sees it.
 
 Under WSGI alone a thread waits for the body, so that as many clients as there are threads hold the
-door by sending drop by drop. Here the event loop of Granian waits (RSGI), for all at once, and
-Flask answers in a thread what is there. Knows HTTP and nothing of callbacks.
+door by sending drop by drop. Here the event loop of Granian waits (RSGI), for all at once. Then
+Flask answers: on the loop's own thread where the view says how it waits, in another one where it
+may block. Knows HTTP and nothing of callbacks.
 """
 
 from __future__ import annotations
@@ -10,21 +11,21 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 # Documented, and without a stub.
 from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope  # type: ignore[attr-defined]
 
+from ingest.waiting import on_loop
 from schemas.errors import TooSlowError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-# A request waits for Redis and for nothing else, so threads cost little. While Redis hangs, each
-# holds one for half a second: this many are answered twice a second.
-_THREADS = 128
+# For whoever watches over the process, who may have to wait for Redis.
+_THREADS = 8
 # Twilio's body comes with its head, and Twilio gives up a connection after 5 s itself
 # (https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides).
 _BODY_SECONDS = 5.0
@@ -39,7 +40,12 @@ class Gateway:
     """
 
     def __init__(
-        self, app: WSGIApplication, max_body_bytes: int, *, body_seconds: float = _BODY_SECONDS
+        self,
+        app: WSGIApplication,
+        max_body_bytes: int,
+        *,
+        on_loop: Collection[str] = (),
+        body_seconds: float = _BODY_SECONDS,
     ) -> None:
         """Set up the threads.
 
@@ -47,10 +53,12 @@ class Gateway:
             app: is given a body that lies in memory, or one that raises TooSlowError when read.
             max_body_bytes: of a longer one no more than this is read. A body that announces that
                 it is longer is not read at all.
+            on_loop: the paths whose views wait for nothing, or as `ingest.waiting` has it.
             body_seconds: how long a body may take.
         """
         self._app = app
         self._max_body_bytes = max_body_bytes
+        self._on_loop = frozenset(on_loop)
         self._body_seconds = body_seconds
         self._threads = ThreadPoolExecutor(_THREADS, "door")
 
@@ -58,8 +66,11 @@ class Gateway:
         headers = _joined(scope.headers.items())
         body = await self._body(headers, protocol)
         environ = _environ(scope, headers, body)
-        loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(self._threads, _answer, self._app, environ)
+        if scope.path in self._on_loop:
+            answer = await on_loop(_answer, self._app, environ)
+        else:
+            loop = asyncio.get_running_loop()
+            answer = await loop.run_in_executor(self._threads, _answer, self._app, environ)
         protocol.response_bytes(*answer)
 
     async def _body(self, headers: dict[str, str], protocol: HTTPProtocol) -> io.IOBase:

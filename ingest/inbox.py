@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import repeat, zip_longest
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, cast
 
 from redis import Redis, RedisError
 from redis.client import Pipeline
-from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
+from ingest.receipts import Backlog, Limits, Placed, Receipt, Redeposit
 from ingest.recent import RecentDeposits
 from ingest.spool_rows import Spooled
 from schemas.callbacks import room_of
@@ -23,11 +25,12 @@ from schemas.errors import (
     InboxFullError,
     IndigestibleError,
     NotReplicatedError,
+    RollcallError,
     UnavailableError,
 )
 from schemas.inbox import PARAMS, decode, encode_params
 from schemas.keys import WAKE_MS, Keyspace, shard_of
-from schemas.settings import INBOX_MAXLEN, Settings
+from schemas.settings import Settings
 
 # Replicas that keep up answer within milliseconds. Of the time that a deposit has, they get a part:
 # a reply has to fit into what a new connection leaves of it (schemas/connection.py).
@@ -36,53 +39,11 @@ _REPLICAS_SHARE = 5
 _DEPOSIT = Path(__file__).with_name("deposit.lua").read_text()
 
 
-class Limits(NamedTuple):
-    """What bounds a deposit."""
-
-    # How many callbacks a shard's inbox may hold.
-    maxlen: int = INBOX_MAXLEN
-    # How long it may take.
-    seconds: float = 0.5
-    # How many replicas must have it before it counts.
-    replicas: int = 0
+# The keys and the arguments of one call of the script.
+_Call = tuple[list[str], list[Any]]
 
 
 _USUAL = Limits()
-
-
-class Receipt(NamedTuple):
-    """Where a callback lies from now on."""
-
-    room_sid: str
-    shard: int
-    # The id that Redis gave the entry: its arrival time, and its name in the audit.
-    entry: str
-    # Whether whoever deposited it is to send a wake-up for the shard.
-    wake: bool
-    # Where Redis did not take it: it lies on the disk, and has no entry yet.
-    spooled: bool = False
-
-
-class Redeposit(NamedTuple):
-    """What became of callbacks that were spooled."""
-
-    taken: list[Spooled]
-    # Those that nobody can read.
-    unreadable: list[Spooled]
-    # The shards that are to be woken.
-    wake: set[int]
-    # The shards that took nothing more, and why.
-    held: dict[int, str]
-
-
-class Backlog(NamedTuple):
-    """What waits for the workers, and what they are done with."""
-
-    callbacks: int
-    # How long the oldest has waited, by Redis's own clock.
-    oldest_seconds: float
-    # How many callbacks had which verdict, since these shards were first used.
-    verdicts: dict[str, int]
 
 
 class Inbox:
@@ -101,37 +62,67 @@ class Inbox:
         self._maxlen, self._seconds, self._replicas = limits
         self.recent = RecentDeposits()
         self._keys = [keyspace.shard(number) for number in range(shards)]
-        # Sent by its hash; the client sends the text once to a Redis that does not know it yet.
+        # Registered, since a client of a cluster sends the text by itself where it is not known.
         self._deposit = redis.register_script(_DEPOSIT)
 
+    def place(self, params: Mapping[str, str], token: str) -> Placed:
+        """Encode a checked callback, and tell where it belongs."""
+        room_sid = room_of(params)
+        return Placed(room_sid, shard_of(room_sid, self._shards), encode_params(params), token)
+
     def deposit(self, params: Mapping[str, str], token: str) -> Receipt:
-        """Append a checked callback to the inbox of its room's shard, in one round trip.
-
-        After a failure the callback may lie in the inbox or not. That it may come again is
-        harmless: the merge is idempotent.
-
-        Args:
-            params: as they came, in their order.
-            token: Twilio's idempotency token, kept for the audit.
+        """Append one checked callback to the inbox of its room's shard.
 
         Raises:
             UnavailableError: Redis did not take it; its cause says why.
             InboxFullError: the workers are too far behind.
         """
-        room_sid = room_of(params)
-        shard = shard_of(room_sid, self._shards)
-        encoded = encode_params(params)
-        keys, values = self._call(shard, encoded, token)
+        (answer,) = self.deposit_all([self.place(params, token)])
+        if isinstance(answer, RollcallError):
+            raise answer
+        return answer
+
+    def deposit_all(self, placed: Sequence[Placed]) -> list[Receipt | RollcallError]:
+        """Append callbacks to the inboxes of their shards, in one round trip for all of them.
+
+        After a failure a callback may lie in its inbox or not. That it may come again is harmless:
+        the merge is idempotent.
+
+        Returns:
+            Of each where it lies, or why its own shard did not take it. At most one of a shard's
+            asks for a wake-up.
+
+        Raises:
+            UnavailableError: Redis broke off, or too few replicas have them; its cause says why.
+        """
+        of_shards: dict[int, list[Placed]] = {}
+        for one in placed:
+            of_shards.setdefault(one.shard, []).append(one)
         try:
-            answer = self._run(keys, values)
+            answers = self._ask([self._call(shard, own) for shard, own in of_shards.items()])
         except (RedisError, NotReplicatedError) as error:
             self._reconnect()
             raise UnavailableError from error
-        if answer is None:
-            raise InboxFullError
-        entry, wake = answer
-        self.recent.note(shard, entry, encoded, token)
-        return Receipt(room_sid, shard, entry.decode(), bool(wake))
+        told = {
+            shard: self._told(own, answer)
+            for (shard, own), answer in zip(of_shards.items(), answers, strict=True)
+        }
+        return [next(told[one.shard]) for one in placed]
+
+    def _told(self, placed: Sequence[Placed], answer: Any) -> Iterator[Receipt | RollcallError]:
+        """Read what the script has answered about callbacks of one shard."""
+        if isinstance(answer, Exception):
+            self._reconnect()
+            yield from repeat(_unavailable(answer), len(placed))
+            return
+        wake, *entries = answer
+        for one, entry in zip_longest(placed, entries):
+            if entry is None:
+                yield InboxFullError()
+                continue
+            self.recent.note(one.shard, entry, one.params, one.token)
+            yield Receipt(one.room_sid, one.shard, entry.decode(), bool(wake))
+            wake = 0
 
     def deposit_again(
         self, spooled: Sequence[Spooled], *, without: Collection[int] = ()
@@ -145,63 +136,51 @@ class Inbox:
         Raises:
             UnavailableError: Redis broke off; some of it may have been taken.
         """
-        placed = [(one, self._shard_of_spooled(one)) for one in spooled]
-        sent = [(one, shard) for one, shard in placed if shard is not None and shard not in without]
-        try:
-            with self._redis.pipeline(transaction=False) as pipeline:
-                for one, shard in sent:
-                    self._deposit(*self._call(shard, one.params, one.token), client=pipeline)
-                # One shard that fails must not hide what became of the others.
-                answers = self._replicated(pipeline)
-        except (RedisError, NotReplicatedError) as error:
-            self._reconnect()
-            raise UnavailableError from error
-        outcome = Redeposit([], [one for one, shard in placed if shard is None], set(), {})
-        for (one, shard), answer in zip(sent, answers, strict=True):
-            if isinstance(answer, Exception):
-                outcome.held[shard] = type(answer).__name__
-            elif answer is None:
-                outcome.held[shard] = InboxFullError.reason
-            else:
-                outcome.taken.append(one)
-                self.recent.note(shard, answer[0], one.params, one.token)
-                if answer[1]:
-                    outcome.wake.add(shard)
+        placed = [(one, self._place_again(one)) for one in spooled]
+        sent = [(one, to) for one, to in placed if to is not None and to.shard not in without]
+        answers = self.deposit_all([to for _, to in sent])
+        outcome = Redeposit([], [one for one, to in placed if to is None], set(), {})
+        for (one, to), answer in zip(sent, answers, strict=True):
+            if isinstance(answer, RollcallError):
+                cause = answer.__cause__
+                outcome.held[to.shard] = type(cause).__name__ if cause else answer.reason
+                continue
+            outcome.taken.append(one)
+            if answer.wake:
+                outcome.wake.add(to.shard)
         return outcome
 
-    def _shard_of_spooled(self, one: Spooled) -> int | None:
+    def _place_again(self, one: Spooled) -> Placed | None:
         """Tell where a callback belongs; None where nobody can read it."""
         try:
-            return shard_of(room_of(decode({PARAMS: one.params}).params), self._shards)
+            room_sid = room_of(decode({PARAMS: one.params}).params)
         except (IndigestibleError, KeyError):
             return None
+        return Placed(room_sid, shard_of(room_sid, self._shards), one.params, one.token)
 
-    def receipt_of_spooled(self, params: Mapping[str, str]) -> Receipt:
+    def receipt_of_spooled(self, placed: Placed) -> Receipt:
         """Tell where a callback will lie that is spooled for now."""
-        room_sid = room_of(params)
-        return Receipt(room_sid, shard_of(room_sid, self._shards), "", wake=False, spooled=True)
+        return Receipt(placed.room_sid, placed.shard, "", spooled=True)
 
-    def _run(self, keys: list[str], values: list[Any]) -> Any:
+    def _ask(self, calls: Sequence[_Call]) -> list[Any]:
+        """Run the script once for each shard; an answer may be an exception."""
         began = time.monotonic()
-        try:
-            return self._ask("evalsha", self._deposit.sha, keys, values)
-        except NoScriptError:
-            # Redis was started anew. Where it was slow to say so, there is no time to ask again.
-            if time.monotonic() - began > self._seconds / 2:
-                raise
-            return self._ask("eval", _DEPOSIT, keys, values)
+        answers = self._run("evalsha", self._deposit.sha, calls)
+        unknown = [place for place, one in enumerate(answers) if isinstance(one, NoScriptError)]
+        # Redis was started anew. Where it was slow to say so, there is no time to ask again.
+        if unknown and time.monotonic() - began <= self._seconds / 2:
+            again = self._run("eval", _DEPOSIT, [calls[place] for place in unknown])
+            for place, answer in zip(unknown, again, strict=True):
+                answers[place] = answer
+        return answers
 
-    def _ask(
-        self, how: Literal["eval", "evalsha"], script: str, keys: list[str], values: list[Any]
-    ) -> Any:
-        if not self._replicas:
-            return getattr(self._redis, how)(script, len(keys), *keys, *values)
+    def _run(
+        self, how: Literal["eval", "evalsha"], script: str, calls: Sequence[_Call]
+    ) -> list[Any]:
         with self._redis.pipeline(transaction=False) as pipeline:
-            getattr(pipeline, how)(script, len(keys), *keys, *values)
-            (answer,) = self._replicated(pipeline)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+            for keys, values in calls:
+                getattr(pipeline, how)(script, len(keys), *keys, *values)
+            return self._replicated(pipeline)
 
     def _replicated(self, pipeline: Pipeline) -> list[Any]:
         """Send what is in a pipeline, and with it the question how many replicas have it.
@@ -229,9 +208,12 @@ class Inbox:
         """
         reconnect(self._redis)
 
-    def _call(self, shard: int, params: bytes, token: str) -> tuple[list[str], list[Any]]:
+    def _call(self, shard: int, placed: Sequence[Placed]) -> _Call:
         keys = self._keys[shard]
-        return [keys.inbox, keys.lease, keys.wake], [params, token, WAKE_MS, self._maxlen]
+        values: list[Any] = [WAKE_MS, self._maxlen]
+        for one in placed:
+            values += (one.params, one.token)
+        return [keys.inbox, keys.lease, keys.wake], values
 
     def check(self) -> None:
         """Ask whether Redis is there, and kept with as many shards as are counted here.
@@ -273,8 +255,8 @@ class Inbox:
                 history = server.info("replication")
                 if history["role"] == "master":
                     runs.add(f"{server.info('server')['run_id']} {history['master_replid']}")
-            except NoPermissionError:
-                # Where Redis does not tell us, it cannot be told.
+            except ResponseError:
+                # It is forbidden, or there is no such command: some rename what is dangerous.
                 return frozenset()
             except RedisError as error:
                 failed = error
@@ -302,6 +284,9 @@ class Inbox:
     def backlog(self) -> Backlog:
         """Tell how far behind the workers are, in one round trip.
 
+        Of a cluster, one node may be away: then what is told is of the others, and no verdicts,
+        since their numbers would seem to go down.
+
         Raises:
             UnavailableError: Redis did not answer; its cause says why.
         """
@@ -312,19 +297,32 @@ class Inbox:
                     pipeline.xlen(keys.inbox)
                     pipeline.xrange(keys.inbox, count=1)
                     pipeline.hgetall(keys.verdicts)
-                (seconds, microseconds), *answers = pipeline.execute()
+                clock, *answers = pipeline.execute(raise_on_error=False)
         except RedisError as error:
             raise UnavailableError from error
-        now = seconds + microseconds / 1_000_000
-        arrivals = [_arrived_at(entry) for entries in answers[1::3] for entry, _ in entries]
+        of_shards = [answers[at : at + 3] for at in range(0, len(answers), 3)]
+        failed = [one for one in answers if isinstance(one, Exception)]
+        told = [of for of in of_shards if not any(isinstance(one, Exception) for one in of)]
+        if not told:
+            raise UnavailableError from failed[0]
+        # It may be the node that is away which was asked for the time.
+        now = time.time() if isinstance(clock, Exception) else clock[0] + clock[1] / 1_000_000
+        arrivals = [_arrived_at(entry) for _, entries, _ in told for entry, _ in entries]
         verdicts: Counter[str] = Counter()
-        for counts in answers[2::3]:
+        for _, _, counts in () if failed else told:
             verdicts.update({name.decode(): int(count) for name, count in counts.items()})
-        return Backlog(sum(answers[::3]), max(0.0, now - min(arrivals, default=now)), verdicts)
+        waiting = sum(length for length, _, _ in told)
+        return Backlog(waiting, max(0.0, now - min(arrivals, default=now)), verdicts)
 
     def close(self) -> None:
         """Close the connections."""
         self._redis.close()
+
+
+def _unavailable(cause: Exception) -> UnavailableError:
+    error = UnavailableError()
+    error.__cause__ = cause
+    return error
 
 
 def _arrived_at(entry: bytes) -> float:

@@ -27,6 +27,8 @@ _ASK_SECONDS = 1.0
 _BATCH = 100
 # As long as a request waits for the disk.
 _DISK_SECONDS = 0.4
+_NOT_ASKED = "INFO is refused: what Redis loses in a restart or failover is not deposited again"
+_ALLOW = "allow it to the user of REDIS_URL: ACL SETUSER ... +info"
 
 _log = structlog.get_logger()
 
@@ -39,6 +41,12 @@ class Losses:
         self._spool = spool
         self._doorbell = doorbell
         self._servers: frozenset[str] = frozenset()
+        # Those that it was said of what they lack, and how many callbacks they lost that are not
+        # all deposited again yet.
+        self._told_of: frozenset[str] = frozenset()
+        self._lost = 0
+        self._may_ask = True
+        self._batch = _BATCH
         self._ask_at = 0.0
 
     def look(self) -> int:
@@ -52,28 +60,37 @@ class Losses:
             return 0
         self._inbox.check()
         servers = self._inbox.servers()
-        lost = self._make_good() if self._servers and servers - self._servers else 0
+        self._note(may_ask=bool(servers))
+        strangers = servers - self._servers
+        lost = self._make_good(strangers) if self._servers and strangers else 0
         self._servers |= servers
         self._ask_at = time.monotonic() + _ASK_SECONDS
         return lost
 
-    def _make_good(self) -> int:
+    def _note(self, *, may_ask: bool) -> None:
+        """Say it once where Redis takes callbacks and does not tell who it is."""
+        if self._may_ask and not may_ask:
+            _log.warning("redis_not_asked", what=_NOT_ASKED, todo=_ALLOW)
+        self._may_ask = may_ask
+
+    def _make_good(self, strangers: frozenset[str]) -> int:
         newest = [_order(entry) for entry in self._inbox.newest()]
         recent = self._inbox.recent.take()
-        # Of others that wrote since, ids may be newer: so it is these at the least.
-        lost = sum(_order(one.entry) > newest[one.shard] for one in recent)
-        told = {"lost_at_least": lost, "deposited_again": len(recent)}
-        if lost:
-            _log.error("redis_lost_its_tail", **told)
-        else:
-            _log.warning("redis_replaced", **told)
+        # At the next try, what was deposited again by then would not count as lost any more.
+        if strangers - self._told_of:
+            self._lost += _tell(recent, newest)
+            self._told_of |= strangers
         while recent:
             try:
-                self._deposit_again(recent[:_BATCH])
+                self._deposit_again(recent[: self._batch])
             except Exception:
                 self._inbox.recent.give_back(recent)
+                # It may have been too much for the time that Redis has, and would be so for ever.
+                self._batch = max(1, self._batch // 2)
                 raise
-            del recent[:_BATCH]
+            del recent[: self._batch]
+        self._batch = _BATCH
+        lost, self._lost = self._lost, 0
         return lost
 
     def _deposit_again(self, recent: list[Recent]) -> None:
@@ -86,6 +103,23 @@ class Losses:
             if row.id not in taken:
                 # Its inbox is full. From the disk it is replayed as soon as there is room.
                 self._spool.put(row.params, row.token, seconds=_DISK_SECONDS)
+
+
+def _tell(recent: list[Recent], newest: list[tuple[int, int]]) -> int:
+    """Say what a server lacks that came in the place of another; return how many callbacks.
+
+    Args:
+        recent: what its predecessors took.
+        newest: the newest id that it knows, of each shard. Where others wrote since, that may be
+            newer than what is lost: so it is these at the least.
+    """
+    lost = sum(_order(one.entry) > newest[one.shard] for one in recent)
+    told = {"lost_at_least": lost, "deposited_again": len(recent)}
+    if lost:
+        _log.error("redis_lost_its_tail", **told)
+    else:
+        _log.warning("redis_replaced", **told)
+    return lost
 
 
 def _order(entry: bytes) -> tuple[int, int]:

@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -26,7 +27,8 @@ from prometheus_client.registry import Collector
 
 from ingest.deposits import Deposits, State
 from ingest.doorbell import Bell
-from ingest.inbox import Inbox, Receipt
+from ingest.inbox import Inbox
+from ingest.receipts import Receipt
 from ingest.sharing import SHARED_FOLDER
 from ingest.spool import Spool
 from schemas.errors import RefusedError, RollcallError, UnavailableError
@@ -166,8 +168,10 @@ class AskedNow(Collector):
 class MeasuredDeposits(Deposits):
     """Deposits that are timed and counted."""
 
-    def __init__(self, inbox: Inbox, spool: Spool, doorbell: Bell, metrics: Metrics) -> None:
-        super().__init__(inbox, spool, doorbell)
+    def __init__(
+        self, inbox: Inbox, spool: Spool, doorbell: Bell, metrics: Metrics, *, seconds: float
+    ) -> None:
+        super().__init__(inbox, spool, doorbell, seconds=seconds)
         self._metrics = metrics
 
     def deposit(self, params: Mapping[str, str], token: str) -> Receipt:
@@ -225,7 +229,7 @@ def metrics_views(metrics: Metrics, asked: Collector) -> Blueprint:
     @views.after_app_request
     def count_problem(answer: Response) -> Response:
         # The answer itself tells: so what is counted is what the sender was told.
-        if answer.mimetype == _PROBLEM:
+        if answer.status_code >= HTTPStatus.BAD_REQUEST and answer.mimetype == _PROBLEM:
             metrics.refused(answer.get_json()["reason"])
         return answer
 

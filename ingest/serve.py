@@ -9,7 +9,7 @@ from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit, setrlimit
 
 import structlog
 from granian import Granian
-from granian.constants import HTTPModes, Interfaces
+from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
@@ -73,6 +73,7 @@ def _listen(settings: Settings) -> None:
         factory=True,
         interface=Interfaces.RSGI,
         websockets=False,
+        loop=Loops.uvloop,
         # Twilio's proxy speaks HTTP/1.1; what nobody speaks to us need not be parsed.
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(

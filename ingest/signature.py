@@ -90,8 +90,9 @@ def _signed_texts(url: str, params: MultiDict[str, str] | Mapping[str, list[str]
     """
     # A value that is not text.
     with suppress(TypeError):
-        every = {name: sorted(set(values)) for name, values in MultiDict(params).lists()}
-        told = "".join(name + value for name in sorted(every) for value in every[name])
+        every = params.lists() if isinstance(params, MultiDict) else params.items()
+        pairs = {(name, value) for name, values in every for value in values}
+        told = "".join(name + value for name, value in sorted(pairs))
         return [form + told for form in _forms(url)]
     return []
 

@@ -147,19 +147,19 @@ def configure_logs(lines: Lines, process: str, *, hide_names: bool = False) -> N
         hide_names: leave out what may quote an identity or a name: the messages of exceptions,
             what libraries have put into theirs, and what others answered.
     """
-    shared: list[Processor] = [
+    told: list[Processor] = [
         structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.add_log_level,
         discretion.without_details if hide_names else discretion.errors_in_words,
         ExceptionRenderer(discretion.frames_alone) if hide_names else ExceptionRenderer(),
         _stamp(process),
     ]
+    # What libraries say comes by way of Python's own logging, which costs as much again.
     unfilled = [discretion.unfilled] if hide_names else []
     handler = _LinesHandler(lines)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, *unfilled, _name_foreign],
+            foreign_pre_chain=[*told, *unfilled, _name_foreign],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _render],
         )
     )
@@ -167,9 +167,9 @@ def configure_logs(lines: Lines, process: str, *, hide_names: bool = False) -> N
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[*told, _render_line],
+        logger_factory=lambda *_: _Speaker(lines),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=True,
     )
 
@@ -190,19 +190,34 @@ def hear_everything() -> None:
     sys.excepthook, threading.excepthook = ended, thread_ended
 
 
+def _say(lines: Lines, line: bytes) -> None:
+    try:
+        lines.write(line)
+    except OSError:
+        # Why nothing goes out any more has to be said somewhere.
+        with suppress(OSError):
+            os.write(_STANDARD_ERROR, line)
+
+
+class _Speaker:
+    """The end of structlog's chain: every level is a line."""
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+
+    def msg(self, line: bytes) -> None:
+        _say(self._lines, line)
+
+    debug = info = warning = error = critical = msg
+
+
 class _LinesHandler(logging.Handler):
     def __init__(self, lines: Lines) -> None:
         super().__init__()
         self._lines = lines
 
     def emit(self, record: logging.LogRecord) -> None:
-        line = self.format(record).encode() + b"\n"
-        try:
-            self._lines.write(line)
-        except OSError:
-            # Why nothing goes out any more has to be said somewhere.
-            with suppress(OSError):
-                os.write(_STANDARD_ERROR, line)
+        _say(self._lines, self.format(record).encode() + b"\n")
 
 
 def _stamp(process: str) -> Processor:
@@ -225,3 +240,7 @@ def _name_foreign(_logger: logging.Logger, _method: str, record: EventDict) -> E
 
 def _render(_logger: Any, _method: str, record: EventDict) -> str:
     return _encode(record).decode()
+
+
+def _render_line(_logger: Any, _method: str, record: EventDict) -> bytes:
+    return _encode(record) + b"\n"

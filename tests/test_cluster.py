@@ -18,6 +18,7 @@ from under_load import SHARDS, SIDS, load
 
 from console.rooms import Place, Rooms
 from console.tail import Tail
+from ingest.inbox import open_inbox
 from schemas.connection import connect, keyspace_of, servers
 from schemas.keys import shard_of
 from schemas.settings import Settings
@@ -144,6 +145,30 @@ def _failed_recording(room_sid: str) -> dict[str, str]:
         "Timestamp": "2023-08-14T20:00:00.000Z",
         "RecordingSid": "RT" + room_sid[2:],
     }
+
+
+def test_while_a_node_hangs_the_door_tells_what_waits_on_the_others_and_no_verdicts(
+    clustered: Clustered, settings: Settings, client: Redis
+) -> None:
+    keys = [keyspace_of(settings).shard(number) for number in range(settings.shards)]
+    for one in keys:
+        client.xadd(one.inbox, {"params": "{}"})
+        client.hincrby(one.verdicts, "applied", 2)
+    inbox = open_inbox(settings)
+    try:
+        assert inbox.backlog().verdicts == {"applied": 2 * settings.shards}
+        hanging = clustered.owner(keys[0].inbox)
+        others = sum(clustered.owner(one.inbox) is not hanging for one in keys)
+        hanging.pause()
+        try:
+            told = inbox.backlog()
+        finally:
+            hanging.resume()
+    finally:
+        inbox.close()
+    assert (told.callbacks, told.verdicts) == (others, {})
+    assert 0 < others < settings.shards
+    assert told.oldest_seconds < 60
 
 
 @pytest.mark.slow

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from granian.rsgi import ProtocolClosed
 from prometheus_client.parser import text_string_to_metric_families
+from rsgi import Request
 
 from ingest.app import create_app
 from ingest.gateway import Gateway
@@ -22,43 +22,6 @@ from schemas.settings import Settings
 SLOW_CLIENTS = 300
 HEAD = b"POST /callbacks HTTP/1.1\r\nHost: x\r\nX-Twilio-Signature: none\r\n"
 LIMIT = 100
-
-
-class Request:
-    """One request as the server hands it over (RSGI), and the answer that it gets."""
-
-    def __init__(
-        self, *headers: tuple[str, str], chunks: tuple[bytes, ...] = (), ends: bool = True
-    ) -> None:
-        self.scope = SimpleNamespace(
-            method="POST",
-            path="/callbacks",
-            query_string="a=1",
-            scheme="http",
-            server="10.0.0.1:8080",
-            client="192.0.2.7:50000",
-            http_version="1.1",
-            headers=SimpleNamespace(items=lambda: headers),
-        )
-        self.chunks = chunks
-        self.ends = ends
-        self.read = 0
-        self.status = 0
-        self.headers: list[tuple[str, str]] = []
-        self.body = b""
-
-    async def __call__(self) -> bytes:
-        return b"".join([chunk async for chunk in self])
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for chunk in self.chunks:
-            self.read += len(chunk)
-            yield chunk
-        if not self.ends:
-            await asyncio.Event().wait()
-
-    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        self.status, self.headers, self.body = status, headers, body
 
 
 class BrokenOff(Request):

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from proxy import proxy_to
 from redis import Redis
 from servers import RedisServer, wait_until
 
 from ingest.deposits import Deposits
 from ingest.inbox import open_inbox
+from ingest.losses import Losses
 from ingest.recent import RecentDeposits
 from ingest.spool import Spool
 from schemas.errors import UnavailableError
@@ -159,6 +161,67 @@ def test_a_master_that_was_a_replica_for_a_while_is_told_what_it_lacks(
     assert [one["event"] for one in log if one["event"].startswith("redis_")] == [
         "redis_lost_its_tail"
     ]
+
+
+def test_a_loss_is_told_once_though_depositing_again_breaks_off(
+    settings: Settings, server: RedisServer, tmp_path: Path, log: list[Any]
+) -> None:
+    with RedisServer(tmp_path / "another") as another, proxy_to(server.url) as proxy:
+        inbox = open_inbox(replace(settings, redis_url=proxy.url))
+        losses = Losses(inbox, Spool(tmp_path / "spool", 1 << 20), Silent())
+        losses.look()
+        for number in range(3):
+            inbox.deposit(callback(number), "")
+        proxy.lead_to(another.url)
+        # The first reply is of the server that took them, the second of the one in its place.
+        for lost in (b"rollcall:probe", b"EVALSHA"):
+            proxy.lose_reply_to(lost)
+            with pytest.raises(UnavailableError):
+                looked(losses)
+        assert looked(losses) == 3
+        with another.client() as client:
+            assert {*numbers(client)} == {*range(3)}
+        inbox.close()
+    [said] = [one for one in log if one["event"].startswith("redis_")]
+    assert (said["event"], said["lost_at_least"]) == ("redis_lost_its_tail", 3)
+
+
+def looked(losses: Losses) -> int:
+    """Look as soon as Redis is asked again, once a second; return how many were lost."""
+    lost: list[int] = []
+    wait_until(lambda: lost.append(losses.look()) or lost[-1])
+    return lost[-1]
+
+
+def test_a_redis_that_does_not_tell_who_it_is_is_told_of_once(
+    settings: Settings, server: RedisServer, tmp_path: Path, log: list[Any]
+) -> None:
+    with server.client() as client:
+        client.acl_setuser("shy", True, passwords=["+hush"], keys=["*"], commands=["+@all"])
+        client.execute_command("ACL", "SETUSER", "shy", "-info")
+        inbox = open_inbox(replace(settings, redis_url=server.url.replace("//", "//shy:hush@")))
+        losses = Losses(inbox, Spool(tmp_path / "spool", 1 << 20), Silent())
+        wait_until(lambda: losses.look() or forbidden(client) == 2)
+    [said] = [one for one in log if one["event"].startswith("redis_")]
+    assert said["event"] == "redis_not_asked"
+    assert said["todo"].endswith("+info")
+    assert "hush" not in str(said)
+    inbox.close()
+
+
+def test_a_redis_that_has_no_info_takes_callbacks_all_the_same(
+    settings: Settings, tmp_path: Path
+) -> None:
+    with RedisServer(tmp_path / "redis", options=['rename-command INFO ""']) as server:
+        inbox = open_inbox(replace(settings, redis_url=server.url))
+        assert inbox.servers() == frozenset()
+        inbox.close()
+
+
+def forbidden(client: Redis) -> int:
+    """How often somebody asked with INFO who must not."""
+    counted: Any = client.info("commandstats")["cmdstat_info"]
+    return int(counted["rejected_calls"])
 
 
 def test_a_redis_that_takes_nothing_is_not_taken_for_well(

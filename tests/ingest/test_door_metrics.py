@@ -115,7 +115,7 @@ def test_what_is_spooled_is_counted_and_can_be_seen_to_lie_there(
     recorded: list[dict[str, Any]],
 ) -> None:
     assert read("rollcall_spool_callbacks") == read("rollcall_spool_bytes") == 0
-    monkeypatch.setattr(Inbox, "deposit", _away)
+    monkeypatch.setattr(Inbox, "deposit_all", _away)
     assert knock.post(recorded[0]["body"]).status_code == 204
     assert read("rollcall_callbacks_accepted_total", where="spool") == 1
     assert read("rollcall_callbacks_accepted_total", where="inbox") == 0
@@ -173,7 +173,7 @@ def test_a_deposit_that_fails_is_timed_and_counted_as_refused(
     monkeypatch: pytest.MonkeyPatch,
     recorded: list[dict[str, Any]],
 ) -> None:
-    monkeypatch.setattr(Inbox, "deposit", _away)
+    monkeypatch.setattr(Inbox, "deposit_all", _away)
     monkeypatch.setattr(Spool, "put", _away)
     assert knock.post(recorded[0]["body"]).status_code == 503
     assert read("rollcall_deposit_seconds_count") == 1
@@ -214,7 +214,7 @@ def test_a_failure_of_our_own_is_counted_too(
     def broken(*_args: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Inbox, "deposit", _away)
+    monkeypatch.setattr(Inbox, "deposit_all", _away)
     monkeypatch.setattr(Inbox, "receipt_of_spooled", broken)
     assert knock.post(recorded[0]["body"]).status_code == 500
     assert read("rollcall_callbacks_refused_total", reason="error") == 1

@@ -18,7 +18,8 @@ from structlog.testing import LogCapture
 
 from console.embedded import EmbeddedRedis
 from ingest.deposits import Deposits
-from ingest.inbox import Inbox, Limits, open_inbox
+from ingest.inbox import Inbox, open_inbox
+from ingest.receipts import Limits
 from ingest.spool import Spool
 from ingest.spool_file import SpoolFile
 from ingest.spool_rows import Row

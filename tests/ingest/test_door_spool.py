@@ -17,7 +17,8 @@ from redis import Redis
 
 from console.embedded import EmbeddedRedis
 from ingest.deposits import Deposits
-from ingest.inbox import Inbox, Limits
+from ingest.inbox import Inbox
+from ingest.receipts import Limits
 from ingest.spool import Spool
 from schemas.errors import UnavailableError
 from schemas.inbox import decode, encode_params

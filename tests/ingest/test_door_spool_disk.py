@@ -166,7 +166,7 @@ def test_what_waits_for_a_disk_that_hangs_is_given_up_and_takes_no_room(spool: S
         for thread in threads:
             thread.join(SOON)
         # At most those that the disk was about to take.
-        assert not queue._waiting  # noqa: SLF001  # as above
+        assert not queue._gathering._waiting  # noqa: SLF001  # as above
         assert not spool.has_room
     spool.close()
     assert queue.size == 0
