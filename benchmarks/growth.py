@@ -1,7 +1,8 @@
 """Cost against growth: a drain with more rooms and with more people in each, and what a room takes.
 
-Here the task of the worker runs in this process, as it would there, on rooms that were made live
-beforehand. Each size has a prefix of its own in Redis, so that the rounds can go in turn.
+Here the worker's drain runs in this process, shard by shard and lingering for nothing, on rooms
+that were made live beforehand. Each size has a prefix of its own in Redis, so that the rounds can
+go in turn.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from schemas.connection import connect
 from schemas.keys import Keyspace, shard_of
 from schemas.logs import Lines
 from schemas.settings import Settings
-from schemas.wakeups import DRAIN
-from workers.app import create_app
+from workers.bounds import bounds_of
+from workers.drain import Drain
+from workers.store import Store
+from workers.terms import scribe_of
 
 _SEED = 5
 _KINDS = ("audio", "video", "data")
@@ -47,9 +50,14 @@ class Rooms:
         self._random = Random(_SEED)
         self._redis = connect(self._settings, timeout=_REDIS_SECONDS)
         self._log = os.open(site.folder / f"{name}.log", os.O_WRONLY | os.O_CREAT, 0o600)
-        # The very task of the worker, with all that belongs to it.
-        app = create_app(self._settings, self._redis, Lines(self._log))
-        self._drain_shard = app.tasks[DRAIN]
+        store = Store(
+            self._redis,
+            Keyspace(name),
+            shards=self._settings.shards,
+            maxlen=self._settings.events_maxlen,
+        )
+        lines, scribe = Lines(self._log), scribe_of(self._settings)
+        self._drain = Drain(store, bounds_of(self._settings), lines, scribe=scribe)
         self._rooms = [Meeting(self._random) for _ in range(rooms)]
         self.name = name
         self._inboxes = inboxes_of(name)
@@ -67,7 +75,7 @@ class Rooms:
         began = time.monotonic()
         while self._waiting():
             for shard in range(self._settings.shards):
-                self._drain_shard(shard)
+                self._drain.drain(shard, {"task_id": None, "worker": self.name})
             if time.monotonic() - began > _BOUND_SECONDS:
                 raise BenchmarkError(f"{self._waiting()} callbacks still wait in {self.name}.")
         return waiting / (time.monotonic() - began)

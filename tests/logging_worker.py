@@ -11,10 +11,10 @@ from timed import ARRIVED, BOUNDS
 
 from schemas.inbox import encode_params
 from workers.arrivals import pseudo_room, read_entries
+from workers.batch import Batch, Entry
 from workers.digest import Digester
 from workers.scribe import Scribe
 from workers.steps import Circumstances
-from workers.store import Batch, Entry
 
 Params = dict[str, str]
 SHARD = 0

@@ -1,16 +1,11 @@
 """The Celery app of the workers: the composition root. Everything is made here and handed down.
 
-The tasks are wake-ups and carry a shard's number at most; what they do is in `drain` and `sweep`.
+The tasks are wake-ups and carry a shard's number at most; what they do is in `serving` and `sweep`.
 """
 
 from __future__ import annotations
 
 import os
-import signal
-import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -25,14 +20,15 @@ from redis import Redis, RedisError
 
 from schemas.audit import STARTED
 from schemas.connection import keyspace_of
-from schemas.errors import RollcallError
 from schemas.logs import Lines
 from schemas.settings import Settings
 from schemas.wakeups import DRAIN, NOTIFY, SWEEP, SWEEP_SECONDS, WakeUps, celery_config
 from workers.bounds import bounds_of
 from workers.drain import Drain
+from workers.leaving import Leaving
 from workers.notify.register import register
 from workers.scribe import Scribe
+from workers.serving import Serving
 from workers.store import Store
 from workers.sweep import Sweeper, sweep
 from workers.terms import scribe_of
@@ -51,7 +47,10 @@ def create_app(settings: Settings, redis: Redis, audit: Lines) -> Celery:
     keyspace = keyspace_of(settings)
     store = Store(redis, keyspace, shards=settings.shards, maxlen=settings.events_maxlen)
     scribe = scribe_of(settings)
-    drain = Drain(store, bounds_of(settings), audit, scribe=scribe)
+    # Its fair share: with every process at work there is somebody at each shard.
+    share = -(-settings.shards // drains_of(settings))
+    drain = Drain(store, bounds_of(settings), audit, scribe=scribe, at_once=share)
+    leaving = Leaving()
     app = Celery("rollcall", set_as_current=False)
     app.conf.update(celery_config(settings))
     app.conf.update(
@@ -65,28 +64,15 @@ def create_app(settings: Settings, redis: Redis, audit: Lines) -> Celery:
 
     sweep_targets = register(app, settings, redis, lambda target: wake_ups.send(NOTIFY, target))
 
-    def drain_here(shard: int, task_id: str | None = None) -> None:
-        context = {"task_id": task_id, "worker": f"{socket.gethostname()}:{os.getpid()}"}
-        if not 0 <= shard < settings.shards:
-            log.error("wake_up_for_no_shard", shard=shard, shards=settings.shards)
-            return
-        try:
-            drained = drain.drain(shard, context)
-        except (RedisError, RollcallError) as error:
-            # Nothing is lost and nothing half done: the inbox keeps what was not committed, and
-            # the sweep wakes the shard again.
-            reason = getattr(error, "reason", "redis")
-            log.warning("drain_interrupted", shard=shard, reason=reason, error=error)
-            store.reconnect()
-            return
-        if drained.handed_on:
-            wake(shard)
+    serving = Serving(store, drain, leaving, wake)
 
     # Shared, a task would be given to every other app of the process as well.
     @app.task(name=DRAIN, bind=True, shared=False)
     def drain_shard(task: Task[Any, Any], shard: int) -> None:
-        with _undisturbed():
-            drain_here(shard, task.request.id)
+        if 0 <= shard < settings.shards:
+            serving.answer(shard, task.request.id, share=share)
+        else:
+            log.error("wake_up_for_no_shard", shard=shard, shards=settings.shards)
 
     @app.task(name=SWEEP, shared=False)
     def sweep_shards() -> None:
@@ -97,8 +83,13 @@ def create_app(settings: Settings, redis: Redis, audit: Lines) -> Celery:
             log.warning("sweep_failing", error=type(error).__name__)
 
     _say_terms(app, scribe)
-    _sweep_beside(app, Sweeper(store, wake, drain_here, sweep_targets))
+    _sweep_beside(app, Sweeper(store, wake, serving.drain, sweep_targets), leaving)
     return app
+
+
+def drains_of(settings: Settings) -> int:
+    """How many drains a worker runs at once: as many as there are cores, no more than shards."""
+    return min(os.cpu_count() or 1, settings.shards)
 
 
 def _say_terms(app: Celery, scribe: Scribe) -> None:
@@ -110,7 +101,7 @@ def _say_terms(app: Celery, scribe: Scribe) -> None:
             log.info(STARTED, **scribe.started())
 
 
-def _sweep_beside(app: Celery, sweeper: Sweeper) -> None:
+def _sweep_beside(app: Celery, sweeper: Sweeper, leaving: Leaving) -> None:
     """Run the sweeper in the worker's main process, as long as it works."""
 
     @worker_init.connect(weak=False)
@@ -127,26 +118,9 @@ def _sweep_beside(app: Celery, sweeper: Sweeper) -> None:
     @worker_shutting_down.connect(weak=False)
     def leave(**_: Any) -> None:
         # From inside a signal handler, so nothing may be waited for here.
+        leaving.tell_all()
         sweeper.leave()
 
     @worker_shutdown.connect(weak=False)
     def end(**_: Any) -> None:
         sweeper.end()
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Put a SIGTERM off until the block is done.
-
-    Heroku and foreman send it to the children as well as to the main process
-    (https://devcenter.heroku.com/articles/dynos#shutdown), and Celery's end on the spot. One that
-    holds a shard would leave it to nobody until the lease has run out.
-    """
-    asked = threading.Event()
-    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        if asked.is_set():
-            signal.raise_signal(signal.SIGTERM)

@@ -10,9 +10,9 @@ from schemas import inbox
 from schemas.callbacks import room_of
 from schemas.errors import IndigestibleError
 from schemas.keys import shard_of
+from workers.batch import Entry
 from workers.intake import callback_from
 from workers.room.callback import Callback
-from workers.store import Entry
 
 # What a batch takes in at the most, in bytes; a larger one would block Redis.
 _BATCH_BYTES = 1 << 20

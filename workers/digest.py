@@ -9,22 +9,24 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 
 from schemas.errors import IndigestibleError, UnreadableRecordError
 from workers import dead, records, steps
 from workers.arrivals import Arrival, Fault, pseudo_room
+from workers.batch import Batch, Stored
+from workers.known import Kept
 from workers.records import Record
 from workers.room.conclude import Outcome, conclude, set_aside
 from workers.room.patience import elapse, next_due
 from workers.room.stall import stalled
 from workers.steps import Circumstances, Step
-from workers.store import NOTHING_TAKEN, Batch, Stored
 
 # What a batch gives out at the most, in bytes; a larger one would block Redis.
 _BATCH_BYTES = 1 << 20
+_NOTHING_KNOWN: Mapping[str, Record] = {}
 # A room whose record is damaged waits for a person.
 _LATER_MS = 3_600_000
 
@@ -34,12 +36,18 @@ log = structlog.get_logger()
 class Digester:
     """Takes the arrivals of one batch, one after the other."""
 
-    def __init__(self, stored: Mapping[str, bytes | None], around: Circumstances) -> None:
+    def __init__(
+        self,
+        stored: Mapping[str, bytes | None],
+        around: Circumstances,
+        known: Mapping[str, Record] = _NOTHING_KNOWN,
+    ) -> None:
         """Begin a batch.
 
         Args:
             stored: the records of all rooms that it is about, and of the shard's pseudo-room.
             around: its circumstances.
+            known: such of them as need not be read.
 
         Raises:
             UnknownVersionError: a record was written by a newer Rollcall.
@@ -48,7 +56,9 @@ class Digester:
         self._around = around
         self._pseudo_room = pseudo_room(around.shard)
         self._unreadable: dict[str, Fault] = {}
+        self._kept: dict[str, Kept | None] = {}
         self._records = {sid: self._read(sid, one) for sid, one in stored.items()}
+        self._records.update(known)
         self._touched: set[str] = set()
         self._events: list[list[str | bytes]] = []
         self._alerts: list[list[str | bytes]] = []
@@ -75,14 +85,14 @@ class Digester:
             the batch, and how many arrivals it took.
         """
         self._until = until
-        last_id = NOTHING_TAKEN
+        taken: list[bytes] = []
         for arrival in arrivals:
             if not self._take(arrival):
                 break
-            last_id = arrival.entry_id
+            taken.append(arrival.entry_id)
             if self._is_full():
                 break
-        return self._batch(last_id), self._verdicts.total()
+        return self._batch(taken), len(taken)
 
     def elapse(self, room_sids: Iterable[str], now: int, *, until: float) -> Batch:
         """Let time run in rooms that are due.
@@ -107,7 +117,7 @@ class Digester:
                 self._later[room_sid] = now // 1000 + _LATER_MS
             if not whole or self._is_full():
                 break
-        return self._batch(b"")
+        return self._batch(None)
 
     def stalled(self, since: int, now: int) -> Batch:
         """Have it told that callbacks of the shard have waited for too long.
@@ -122,14 +132,18 @@ class Digester:
         step = steps.stalled(record, since, found, self._around)
         self._keep(self._pseudo_room, step)
         self._touched.add(self._pseudo_room)
-        return self._batch(NOTHING_TAKEN)
+        return self._batch(())
+
+    def kept(self) -> Mapping[str, Kept | None]:
+        """Return what the next batches need not read, once this one is committed."""
+        return self._kept
 
     def _is_full(self) -> bool:
         return self._size > _BATCH_BYTES or time.monotonic() > self._until
 
-    def _batch(self, last_id: bytes) -> Batch:
+    def _batch(self, taken: Sequence[bytes] | None) -> Batch:
         return Batch(
-            last_id=last_id,
+            taken=taken,
             rooms={sid: self._stored(sid) for sid in sorted(self._touched)},
             audit_lines=b"".join(self._audit_lines),
             verdicts=self._verdicts,
@@ -140,6 +154,7 @@ class Digester:
 
     def _stored(self, room_sid: str) -> Stored:
         record = self._records[room_sid]
+        self._kept[room_sid] = None
         if room_sid in self._later:
             return Stored(b"", due_ms=self._later[room_sid])
         if record is records.NEW:
@@ -151,17 +166,24 @@ class Digester:
         # Rounded up: the moment itself must have come.
         due_ms = -(-(next_due(facts) or 0) // 1000)
         keep_ms = self._around.bounds.tombstone // 1000 if over else 0
-        return Stored(records.encode(record), keep_ms, due_ms)
+        stored = records.encode(record)
+        # What is over is stored in another form, and for a time only.
+        if not over:
+            self._kept[room_sid] = Kept(record, len(stored))
+        return Stored(stored, keep_ms, due_ms)
 
     def _read(self, room_sid: str, stored: bytes | None) -> Record:
         try:
-            return records.decode(stored)
+            record = records.decode(stored)
         except UnreadableRecordError as error:
             if room_sid == self._pseudo_room:
                 raise
             # The record is left as it is, for a person to look at; the other rooms go on.
             self._unreadable[room_sid] = Fault(error.reason, f"{room_sid}: {error}")
             return records.NEW
+        if not record.facts.expired:
+            self._kept[room_sid] = Kept(record, len(stored or b""))
+        return record
 
     def _take(self, arrival: Arrival) -> bool:
         """Take an arrival; false where time alone, up to when it came, has filled the batch."""

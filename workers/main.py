@@ -19,7 +19,7 @@ from schemas.logs import Lines, configure_logs, hear_everything
 from schemas.settings import Settings
 from schemas.terminal import lines_to
 from workers import safety
-from workers.app import create_app
+from workers.app import create_app, drains_of
 from workers.mending import mend_libraries
 from workers.notify.delivery import AT_ONCE
 
@@ -43,7 +43,7 @@ def work(settings: Settings) -> None:
     safety.look(redis, wait_replicas=settings.wait_replicas)
     # A delivery holds a process while it waits for somebody else's server (decision 0014).
     deliveries = min(len(settings.alert_targets), AT_ONCE)
-    concurrency = min(os.cpu_count() or 1, settings.shards) + deliveries
+    concurrency = drains_of(settings) + deliveries
     app = create_app(settings, redis, lines)
     # Facts are trees without cycles, made and dropped by the thousand: a collector that looks at
     # them every 700 objects takes a tenth of the time and finds nothing.

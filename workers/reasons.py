@@ -1,7 +1,7 @@
 """Reasons: why a step of a room came to what it did, as data for the audit.
 
 Taken from what the heart has concluded; nothing is concluded here. The words are those of
-`schemas.audit.REASONS`, and no identity or name is ever among what they tell.
+`schemas/audit_reasons.py`, and no identity or name is ever among what they tell.
 """
 
 from __future__ import annotations

@@ -15,8 +15,9 @@ from typing import Any
 
 import msgspec
 
-from schemas.audit import PLAIN, Terms, basis_of, seal, signed
+from schemas.audit import PLAIN, seal, signed
 from schemas.audit_keys import SigningKey
+from schemas.audit_records import Terms, basis_of
 from schemas.events import CloudEvent
 from workers.pseudonyms import Pseudonyms, content_digest, params_under
 from workers.records import Ledger

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from schemas.audit import RECORDS, SETTLED, TIMER
+from schemas.audit import RECORDS, SETTLED, TIMER, is_of_a_room
 from schemas.events import CloudEvent
 from schemas.logs import iso_milliseconds
 from workers.arrivals import Arrival
@@ -78,7 +78,7 @@ def concluded(
         about["taken_at"] = iso_milliseconds(before.looked)
     step = publish(record, outcome, late=outcome.late)
     step = _audited(step, record.ledger, about, around, verdict=outcome.verdict)
-    if _is_over(outcome.facts):
+    if _is_to_be_closed(step, around):
         # A duplicate, or what is too late, sets no timer that would close the room once more.
         step = _closed(step, around)
     return [*steps, step]
@@ -93,7 +93,8 @@ def elapsed(record: Record, led_to: Elapsed, around: Circumstances) -> Step:
         step = _audited(step, record.ledger, about, around)
     # Else something was let go, or looked at in vain: nobody's belief has changed, and whoever
     # plays the room again finds out by itself.
-    if _is_over(led_to.facts) and (step.audit_lines or not _is_over(record.facts)):
+    ends = _is_over(led_to.facts) and not _is_over(record.facts)
+    if ends or (step.audit_lines and _is_to_be_closed(step, around)):
         return _closed(step, around)
     return step
 
@@ -107,7 +108,8 @@ def stalled(record: Record, since: int, led_to: Elapsed, around: Circumstances) 
     about["stalled_since"] = iso_milliseconds(since)
     told = reasons_of_time(led_to, record.facts, around.bounds)
     about["reasons"] = [reason_of_stall(since, around.bounds), *told]
-    return _audited(publish(record, led_to), record.ledger, about, around)
+    step = _audited(publish(record, led_to), record.ledger, about, around)
+    return _closed(step, around) if _is_to_be_closed(step, around) else step
 
 
 def publish(record: Record, led_to: Outcome | Elapsed, *, late: bool = False) -> Step:
@@ -130,6 +132,17 @@ def publish(record: Record, led_to: Outcome | Elapsed, *, late: bool = False) ->
 def _is_over(facts: Facts) -> bool:
     """Whether no more is expected of a room: what its records say can be signed."""
     return facts.quiet or facts.expired
+
+
+def _is_to_be_closed(step: Step, around: Circumstances) -> bool:
+    """Whether what the records of a room say is to be signed now.
+
+    More is always expected of an account and of a shard, so each record of theirs is closed by
+    itself; where nobody signs, nothing would be gained by it.
+    """
+    facts = step.record.facts
+    signs_each = not is_of_a_room(facts.room_sid) and around.scribe.key_id is not None
+    return _is_over(facts) or signs_each
 
 
 def _callback_id(arrival: Arrival, scribe: Scribe) -> str | None:

@@ -1,22 +1,26 @@
-"""The store: what a drain asks of Redis, one method a round trip.
+"""The store: what a drain asks of Redis. Asks of several shards are sent in one round trip.
 
-Nothing here retries and nothing decides: the scripts check, this module carries. Every method may
-raise `redis.RedisError`; what a caller must tell apart has an error of its own.
+Nothing here retries and nothing decides: the scripts check, this module carries. Whatever is asked
+may fail with a `redis.RedisError`; what a caller must tell apart has an error of its own.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from itertools import chain
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, cast
 
+import msgspec
 import structlog
-from redis import Redis, RedisError
+from redis import Redis, RedisError, ResponseError
 
 from schemas.connection import reconnect
 from schemas.errors import LeaseLostError
 from schemas.keys import WAKE_MS, Keyspace
+from workers.asking import Ask, send
+from workers.batch import Batch, Hold, Taken
 from workers.lease import is_held
 
 # Long enough for any batch, short enough that a dead worker's shard is taken over soon. Each commit
@@ -24,6 +28,8 @@ from workers.lease import is_held
 LEASE_MS = 3_000
 # A batch blocks Redis while it commits: 5,000 callbacks did so for 50 ms.
 BATCH_CALLBACKS = 256
+# How often several nodes of a cluster are looked at for a callback that is waited for.
+_LOOK_MS = 10
 # Rooms are due one by one, and all of a shard after an outage.
 DUE_ROOMS = 64
 # The dead are for a person to look at. Each has a line in the audit as well, so that what is
@@ -31,71 +37,15 @@ DUE_ROOMS = 64
 DEAD_MAXLEN = 10_000
 
 log = structlog.get_logger()
+_encode = msgspec.msgpack.Encoder().encode
+# A text of up to 4 GiB follows (https://github.com/msgpack/msgpack/blob/master/spec.md, str 32).
+_TEXT = b"\xdb"
 
-Entry = tuple[bytes, dict[bytes, bytes]]
 Released = Literal["released", "handed-on", "waiting", "due", "lost"]
 # Before every entry: a batch that took none of them removes none.
-NOTHING_TAKEN = b"0-0"
+_BEFORE_ALL = b"0-0"
 # What the script of a commit answers.
 _COMMITTED, _CALLBACKS_WAIT = 1, 2
-
-
-class Hold(NamedTuple):
-    """A shard that this worker holds, as long as its lease lasts."""
-
-    shard: int
-    # Random for each taking, so that no other holder, past or future, has the same.
-    nonce: str
-    # What the last commit left: its number and its holder. The next commit is made on condition
-    # that it still stands.
-    token: str
-
-    @property
-    def commits(self) -> int:
-        """How many commits the shard has seen."""
-        return int(self.token.partition(":")[0] or 0)
-
-    @property
-    def next_token(self) -> str:
-        return f"{self.commits + 1}:{self.nonce}"
-
-
-class Taken(NamedTuple):
-    """What taking a shard gives."""
-
-    hold: Hold
-    entries: list[Entry]
-    # The lines of the last commit, where its holder may have died before it wrote them.
-    audit_lines: bytes
-    # Redis's clock.
-    now_ms: int
-
-
-class Stored(NamedTuple):
-    """What a commit stores of a room."""
-
-    # Empty: what is stored stays as it is.
-    record: bytes
-    # 0: until it is removed.
-    keep_ms: int = 0
-    # When to look at it again, in milliseconds since 1970; 0 for never.
-    due_ms: int = 0
-
-
-class Batch(NamedTuple):
-    """What one commit writes, and up to which inbox entry it removes."""
-
-    # Empty where it is time alone that is committed.
-    last_id: bytes
-    rooms: Mapping[str, Stored]
-    # Kept with the commit until they are known to be written.
-    audit_lines: bytes
-    # How many callbacks had which verdict, for the metrics.
-    verdicts: Mapping[str, int]
-    # Stream entries: names and values in turn.
-    events: Sequence[Sequence[str | bytes]]
-    alerts: Sequence[Sequence[str | bytes]]
-    dead: Sequence[Sequence[str | bytes]]
 
 
 class Store:
@@ -104,6 +54,7 @@ class Store:
     def __init__(self, redis: Redis, keyspace: Keyspace, *, shards: int, maxlen: int) -> None:
         self._redis = redis
         self._maxlen = maxlen
+        self._clustered = keyspace.clustered
         self._shards = [keyspace.shard(number) for number in range(shards)]
         self._take = redis.register_script(_script("take"))
         self._commit = redis.register_script(_script("commit"))
@@ -119,25 +70,70 @@ class Store:
         """Have the next command open a connection of its own: to who is master by then."""
         reconnect(self._redis)
 
-    def take(self, shard: int, nonce: str) -> Taken | None:
+    def send(self, asks: Sequence[Ask[Any]]) -> list[Any]:
+        """Send what is asked of the shards, see `asking.send`."""
+        return send(self._redis, asks)
+
+    def take(self, shard: int, nonce: str) -> Ask[Taken | None]:
         """Take a shard's lease and read its first batch; None where another worker holds it."""
         keys = self._shards[shard]
-        taken = self._take(
-            [keys.lease, keys.wake, keys.commit, keys.inbox, keys.audit],
-            [nonce, LEASE_MS, BATCH_CALLBACKS],
-        )
-        if taken is None:
-            return None
-        token, raw, audit_lines, now_ms = taken
-        entries = [(id_, dict(zip(flat[::2], flat[1::2], strict=True))) for id_, flat in raw]
-        return Taken(Hold(shard, nonce, token.decode()), entries, audit_lines, now_ms)
 
-    def read(self, hold: Hold) -> list[Entry]:
-        """Read the next batch of an inbox, oldest first."""
-        inbox = self._shards[hold.shard].inbox
-        return cast("list[Entry]", self._redis.xrange(inbox, count=BATCH_CALLBACKS))
+        def read(taken: Any) -> Taken | None:
+            if taken is None:
+                return None
+            token, raw, audit_lines, now_ms = taken
+            entries = [(id_, dict(zip(flat[::2], flat[1::2], strict=True))) for id_, flat in raw]
+            return Taken(Hold(shard, nonce, token.decode()), entries, audit_lines, now_ms)
 
-    def due(self, hold: Hold, *, by_ms: int | None = None) -> tuple[int, list[str]]:
+        names = [keys.lease, keys.wake, keys.commit, keys.inbox, keys.audit]
+        return Ask("lease", self._take, names, [nonce, LEASE_MS, BATCH_CALLBACKS], read)
+
+    def is_free(self, shard: int) -> Ask[bool]:
+        """Tell whether nobody holds a shard."""
+
+        def read(pttl: Any) -> bool:
+            return not is_held(pttl, LEASE_MS)
+
+        return Ask("look", None, [self._shards[shard].lease], ["PTTL"], read)
+
+    def read(self, shards: Sequence[int], *, wait_ms: int = 0) -> dict[int, Any]:
+        """Read the next batches of some inboxes, each oldest first, in one round trip.
+
+        Args:
+            shards: which; they are held.
+            wait_ms: how long to wait for the first callback, where there is none. In a cluster,
+                where no command reaches several slots, this waits a little and looks once.
+
+        Returns:
+            the entries of each shard that has any, or the RedisError that it cannot be read for.
+        """
+        inboxes = {self._shards[shard].inbox.encode(): shard for shard in shards}
+        if self._clustered:
+            time.sleep(min(wait_ms, _LOOK_MS) / 1000)
+            return self._read_each(inboxes)
+        try:
+            found: Any = self._redis.xread(
+                dict.fromkeys(inboxes, _BEFORE_ALL), BATCH_CALLBACKS, wait_ms or None
+            )
+        except ResponseError:
+            # It fails for all where one of them is no stream.
+            return self._read_each(inboxes)
+        except RedisError as error:
+            return dict.fromkeys(shards, error)
+        return {inboxes[name]: entries for name, entries in found}
+
+    def _read_each(self, inboxes: Mapping[bytes, int]) -> dict[int, Any]:
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for inbox in inboxes:
+                pipeline.xrange(inbox, count=BATCH_CALLBACKS)
+            try:
+                answers = pipeline.execute(raise_on_error=False)
+            except RedisError as error:
+                return dict.fromkeys(inboxes.values(), error)
+        found = zip(inboxes.values(), answers, strict=True)
+        return {shard: answer for shard, answer in found if answer}
+
+    def due(self, hold: Hold, *, by_ms: int | None = None) -> Ask[tuple[int, list[str]]]:
         """Tell which rooms are due, and by when.
 
         Args:
@@ -148,19 +144,24 @@ class Store:
             that moment, in microseconds, and the RoomSids.
         """
         keys = self._shards[hold.shard]
-        now, rooms = self._due([keys.due], [DUE_ROOMS, "" if by_ms is None else by_ms])
-        return now * 1000, [room.decode().removeprefix(keys.rooms) for room in rooms]
 
-    def load(self, hold: Hold, room_sids: Iterable[str]) -> dict[str, bytes | None]:
-        """Read the stored records of some rooms, in one call for all of them."""
+        def read(answer: Any) -> tuple[int, list[str]]:
+            now, rooms = answer
+            return now * 1000, [room.decode().removeprefix(keys.rooms) for room in rooms]
+
+        return Ask("due", self._due, [keys.due], [DUE_ROOMS, "" if by_ms is None else by_ms], read)
+
+    def load(self, hold: Hold, room_sids: Iterable[str]) -> Ask[dict[str, bytes | None]]:
+        """Read the stored records of some rooms, at least one, in one call for all of them."""
         sids = list(room_sids)
         keys = self._shards[hold.shard]
-        if not sids:
-            return {}
-        found = cast("list[bytes | None]", self._redis.mget([keys.room(sid) for sid in sids]))
-        return dict(zip(sids, found, strict=True))
 
-    def commit(self, hold: Hold, batch: Batch) -> Hold | None:
+        def read(found: Any) -> dict[str, bytes | None]:
+            return dict(zip(sids, found, strict=True))
+
+        return Ask("load", None, [keys.room(sid) for sid in sids], ["MGET"], read)
+
+    def commit(self, hold: Hold, batch: Batch) -> Ask[Hold | None]:
         """Commit a batch: all of it or nothing, and only while the shard is still this worker's.
 
         Returns:
@@ -177,21 +178,24 @@ class Store:
         names += [keys.events, keys.alerts, keys.dead, keys.audit, keys.verdicts]
         names += [keys.due, *(keys.room(sid) for sid in batch.rooms)]
         values: list[Any] = [hold.nonce, hold.token, hold.next_token, LEASE_MS]
-        values += [_after(batch.last_id) if batch.last_id else b"", batch.audit_lines]
-        values += [len(batch.events), self._maxlen, len(batch.alerts), self._maxlen]
-        values += [len(batch.dead), DEAD_MAXLEN]
+        values += [*_removed(batch.taken), batch.audit_lines]
+        # As arguments, the fields of all entries would take about 10 µs a callback more.
+        streams = (batch.events, batch.alerts, batch.dead)
+        values += [_encode([[_as_texts(entry) for entry in entries] for entries in streams])]
+        values += [self._maxlen, self._maxlen, DEAD_MAXLEN]
         values += chain.from_iterable(batch.rooms.values())
-        values += [len(batch.verdicts), *chain.from_iterable(batch.verdicts.items())]
-        for entry in (*batch.events, *batch.alerts, *batch.dead):
-            values += [len(entry), *entry]
-        answer = self._commit(names, values)
-        if answer == _CALLBACKS_WAIT:
-            return None
-        if answer != _COMMITTED:
-            raise LeaseLostError
-        return hold._replace(token=hold.next_token)
+        values += chain.from_iterable(batch.verdicts.items())
 
-    def release(self, hold: Hold, *, hand_on: bool, audited: bool) -> Released:
+        def read(answer: Any) -> Hold | None:
+            if answer == _CALLBACKS_WAIT:
+                return None
+            if answer != _COMMITTED:
+                raise LeaseLostError
+            return hold._replace(token=hold.next_token)
+
+        return Ask("commit", self._commit, names, values, read)
+
+    def release(self, hold: Hold, *, hand_on: bool, audited: bool) -> Ask[Released]:
         """Give the lease back if nothing is left to do; with `hand_on` in any case.
 
         Args:
@@ -200,11 +204,13 @@ class Store:
             audited: whether the lines of the last commit are known to be written.
         """
         keys = self._shards[hold.shard]
-        answer = self._release(
-            [keys.lease, keys.wake, keys.inbox, keys.audit, keys.due],
-            [hold.nonce, int(hand_on), int(audited), WAKE_MS],
-        )
-        return cast("Released", answer.decode())
+
+        def read(answer: Any) -> Released:
+            return cast("Released", answer.decode())
+
+        names = [keys.lease, keys.wake, keys.inbox, keys.audit, keys.due]
+        values = [hold.nonce, int(hand_on), int(audited), WAKE_MS]
+        return Ask("release", self._release, names, values, read)
 
     def waiting(self) -> list[int]:
         """List the shards that have work and nobody at it: callbacks, audit lines, rooms due."""
@@ -231,10 +237,22 @@ class Store:
         return not is_held(lease, LEASE_MS) and bool(audit or length or due[1])
 
 
-def _after(entry_id: bytes) -> bytes:
-    """Return the least entry id that is greater than this one."""
-    milliseconds, _, sequence = entry_id.partition(b"-")
-    return b"%s-%d" % (milliseconds, int(sequence) + 1)
+def _as_texts(entry: Sequence[str | bytes]) -> list[str | msgspec.Raw]:
+    """Have bytes written as MessagePack writes text: of the two, Redis's scripts read only that."""
+    return [
+        one if isinstance(one, str) else msgspec.Raw(_TEXT + len(one).to_bytes(4, "big") + one)
+        for one in entry
+    ]
+
+
+def _removed(taken: Sequence[bytes] | None) -> tuple[bytes, bytes, int]:
+    """Tell the script which id is the first to keep, which the first to go, and how many go."""
+    if taken is None:
+        return b"", b"", 0
+    if not taken:
+        return _BEFORE_ALL, b"", 0
+    milliseconds, _, sequence = taken[-1].partition(b"-")
+    return b"%s-%d" % (milliseconds, int(sequence) + 1), taken[0], len(taken)
 
 
 def _script(name: str) -> str:

@@ -12,8 +12,10 @@ from semantics import SITUATIONS, Situation
 from strategies import sid
 from timed import ARRIVED, BOUNDS, HOUR, MINUTE, SECOND
 
-from schemas.audit import REASONS, RoomRecord, Terms, basis_of, digest_of
+from schemas.audit import digest_of
 from schemas.audit_keys import SigningKey
+from schemas.audit_reasons import REASONS
+from schemas.audit_records import RoomRecord, Terms, basis_of
 from workers.pseudonyms import Pseudonyms
 from workers.scribe import Scribe, code_digest
 

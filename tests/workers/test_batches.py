@@ -12,10 +12,10 @@ from strategies import ROOM, histories
 from schemas.inbox import encode_params
 from workers import records
 from workers.arrivals import read_entries
+from workers.batch import Entry
 from workers.digest import Digester
 from workers.scribe import Scribe
 from workers.steps import Circumstances
-from workers.store import Entry
 
 Params = dict[str, str]
 

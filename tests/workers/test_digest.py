@@ -18,6 +18,7 @@ from schemas.errors import UnknownVersionError, UnreadableRecordError
 from schemas.inbox import encode_params
 from workers import digest, records
 from workers.arrivals import Fault, read_entries
+from workers.batch import Batch, Entry
 from workers.digest import Digester
 from workers.intake import callback_from
 from workers.records import Ledger, Record
@@ -25,7 +26,6 @@ from workers.room.conclude import set_aside
 from workers.room.facts import NOTHING, Facts
 from workers.scribe import Scribe
 from workers.steps import Circumstances
-from workers.store import Batch, Entry
 
 SHARD = 3
 BATCH_BYTES = 1 << 20
@@ -128,13 +128,13 @@ def test_a_batch_ends_when_what_it_gives_out_is_large_enough() -> None:
     batch, count = digester.digest(arrivals, until=SOON)
     size = len(batch.audit_lines) + sum(len(one["data"]) for one in entries_of(batch.events))
     assert BATCH_BYTES < size < BATCH_BYTES + 210_000
-    assert (count, len(batch.rooms), batch.last_id) == (6, 6, entries[5][0])
+    assert (count, len(batch.rooms), batch.taken) == (6, 6, [one[0] for one in entries[:6]])
 
 
 def test_a_batch_ends_when_its_time_is_up_but_takes_at_least_one() -> None:
     arrivals = read_entries(SHARD, [entry(0, created()), entry(1, connected(PHONE, 0))])
     batch, count = Digester(dict.fromkeys((PSEUDO_ROOM, ROOM)), AROUND).digest(arrivals, until=0.0)
-    assert (count, batch.last_id, len(lines(batch))) == (1, arrivals[0].entry_id, 1)
+    assert (count, batch.taken, len(lines(batch))) == (1, [arrivals[0].entry_id], 1)
 
 
 def test_only_the_rooms_that_a_batch_is_about_are_written() -> None:

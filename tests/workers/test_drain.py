@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asked import asked
 from audits import AuditOutput
 from proxy import proxy_to
 from redis import Redis, RedisError
@@ -26,6 +27,7 @@ from schemas.logs import Lines
 from schemas.settings import Settings
 from workers import records
 from workers.app import bounds_of
+from workers.asking import Ask
 from workers.drain import Drain
 from workers.room.view import view
 from workers.store import Store
@@ -122,7 +124,7 @@ def test_a_shard_that_another_worker_holds_is_left_to_it(
     drain: Drain, store: Store, redis: Redis, deposit: Deposit
 ) -> None:
     deposit(*SCENE)
-    store.take(SHARD, "another")
+    asked(store, store.take(SHARD, "another"))
     assert drain.drain(SHARD, CONTEXT).callbacks == 0
     assert published(redis) == []
 
@@ -146,11 +148,9 @@ def test_a_worker_that_lost_its_lease_leaves_the_work_to_the_next(
 class _LosesItsLease(Store):
     """A store whose worker was stopped for so long that another took the shard."""
 
-    def load(self, hold: Any, room_sids: Any) -> dict[str, bytes | None]:
-        found = super().load(hold, room_sids)
-        key = self._shards[hold.shard].lease
-        self._redis.set(key, "another")
-        return found
+    def load(self, hold: Any, room_sids: Any) -> Ask[dict[str, bytes | None]]:
+        self._redis.set(self._shards[hold.shard].lease, "another")
+        return super().load(hold, room_sids)
 
 
 def test_a_commit_whose_reply_was_lost_is_not_made_twice(
@@ -362,7 +362,7 @@ def test_a_batch_stays_within_its_bytes(
     # Sixty callbacks of 32 KiB are two mebibytes: the drain takes them in more than one commit.
     deposit(*[connected(PHONE, at) | {"Extra": "x" * 32_768} for at in range(60)])
     drain.drain(SHARD, CONTEXT)
-    taken = store.take(SHARD, "next")
+    taken = asked(store, store.take(SHARD, "next"))
     assert taken
     commits = int(taken.hold.token.partition(":")[0])
     assert commits >= 2

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from asked import asked, waiting_in
 from audits import AuditOutput
 from redis import Redis
 from rooms import ARRIVED, BOUNDS, LAPTOP, PHONE, connected, created, disconnected, ended, track
@@ -19,6 +20,7 @@ from schemas.keys import Keyspace, shard_of
 from schemas.logs import Lines
 from workers import records
 from workers.arrivals import read_entries
+from workers.batch import Batch, Stored
 from workers.digest import Digester
 from workers.drain import Drain
 from workers.intake import callback_from
@@ -27,7 +29,7 @@ from workers.room.facts import NOTHING
 from workers.room.patience import elapse, next_due
 from workers.scribe import Scribe
 from workers.steps import Circumstances
-from workers.store import Batch, Store, Stored
+from workers.store import Store
 
 SHARD = shard_of(ROOM, 8)
 LINGER = 50_000
@@ -85,15 +87,23 @@ def test_after_an_outage_of_the_workers_nobody_seems_to_have_left_who_came_back(
 def test_time_does_not_run_while_callbacks_wait(
     store: Store, redis: Redis, keyspace: Keyspace, deposit: Deposit
 ) -> None:
-    taken = store.take(SHARD, "mine")
+    taken = asked(store, store.take(SHARD, "mine"))
     assert taken
     deposit(created())
-    batch = Batch(b"", {ROOM: Stored(b"new")}, b"", {}, [["id", "1"]], [], [])
-    assert store.commit(taken.hold, batch) is None
+    batch = Batch(None, {ROOM: Stored(b"new")}, b"", {}, [["id", "1"]], [], [])
+    assert asked(store, store.commit(taken.hold, batch)) is None
     assert redis.get(keyspace.shard(SHARD).room(ROOM)) is None
     assert redis.xlen(keyspace.events) == 0
     # The hold is as good as before.
-    assert store.commit(taken.hold, batch._replace(last_id=b"9999999999999-0")) is not None
+    assert (
+        asked(
+            store,
+            store.commit(
+                taken.hold, batch._replace(taken=[entry for entry, _ in waiting_in(store, SHARD)])
+            ),
+        )
+        is not None
+    )
 
 
 def test_a_room_that_is_due_and_gone_is_looked_at_once(

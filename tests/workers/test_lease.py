@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import billiard.pool
 import pytest
+from asked import asked
 from kombu import Connection
 from redis import Redis, ResponseError
 from rooms import created
@@ -33,7 +34,7 @@ def test_a_dead_workers_shard_is_taken_over_though_the_clock_was_set_back_by_an_
     deposit(created())
     redis.set(keyspace.shard(SHARD).lease, "of the dead", px=HOUR_MS)
     assert store.waiting() == [SHARD]
-    taken = store.take(SHARD, "mine")
+    taken = asked(store, store.take(SHARD, "mine"))
     assert taken is not None
     assert len(taken.entries) == 1
     assert store.waiting() == []
@@ -46,7 +47,7 @@ def test_a_lease_without_an_end_is_respected(
     deposit(created())
     redis.set(keyspace.shard(SHARD).lease, "of whoever moves rooms")
     assert store.waiting() == []
-    assert store.take(SHARD, "mine") is None
+    assert asked(store, store.take(SHARD, "mine")) is None
 
 
 def test_a_broker_that_refuses_is_connected_to_anew(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,22 +6,24 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from asked import asked, waiting_in
 from redis import Redis
 from rooms import PHONE, connected, created
 from strategies import ROOM, sid
 
 from schemas.keys import WAKE_MS, Keyspace, shard_of
 from workers import store as store_module
+from workers.batch import Batch, Hold, Stored
 from workers.drain import Drain
-from workers.store import Batch, Hold, Store, Stored
+from workers.store import Store
 
 SHARD = shard_of(ROOM, 8)
-EMPTY = Batch(last_id=b"0-0", rooms={}, audit_lines=b"", verdicts={}, events=[], alerts=[], dead=[])
+EMPTY = Batch(taken=(), rooms={}, audit_lines=b"", verdicts={}, events=[], alerts=[], dead=[])
 Deposit = Callable[..., Any]
 
 
 def take(store: Store) -> Hold:
-    taken = store.take(SHARD, "mine")
+    taken = asked(store, store.take(SHARD, "mine"))
     assert taken
     return taken.hold
 
@@ -30,8 +32,8 @@ def test_each_room_of_a_batch_gets_its_own_record(store: Store) -> None:
     hold = take(store)
     rooms = {sid("RM", number): b"record %d" % number for number in range(5)}
     stored = {room: Stored(record) for room, record in rooms.items()}
-    hold = store.commit(hold, EMPTY._replace(rooms=stored))
-    assert store.load(hold, rooms) == rooms
+    hold = asked(store, store.commit(hold, EMPTY._replace(rooms=stored)))
+    assert asked(store, store.load(hold, rooms)) == rooms
 
 
 def test_each_entry_of_a_batch_goes_to_its_stream_in_order(
@@ -41,7 +43,7 @@ def test_each_entry_of_a_batch_goes_to_its_stream_in_order(
         return [["n", f"{of}{number}", "more", b"x" * number] for number in range(count)]
 
     batch = EMPTY._replace(events=entries("e", 3), alerts=entries("a", 1), dead=entries("d", 2))
-    store.commit(take(store), batch)
+    asked(store, store.commit(take(store), batch))
     streams = (keyspace.events, keyspace.alerts, keyspace.dead)
     told = [[fields[b"n"] for _, fields in redis.xrange(stream)] for stream in streams]
     assert told == [[b"e0", b"e1", b"e2"], [b"a0"], [b"d0", b"d1"]]
@@ -54,7 +56,7 @@ def test_each_stream_is_bounded_by_its_own_length(
     monkeypatch.setattr(store_module, "DEAD_MAXLEN", 10 if stream == "dead" else 10_000)
     store = Store(redis, keyspace, shards=8, maxlen=10_000 if stream == "dead" else 10)
     many: list[list[str | bytes]] = [["id", str(number)] for number in range(500)]
-    store.commit(take(store), EMPTY._replace(events=many, alerts=many, dead=many))
+    asked(store, store.commit(take(store), EMPTY._replace(events=many, alerts=many, dead=many)))
     # Redis trims whole nodes of a stream, of 100 entries each.
     lengths = {name: redis.xlen(f"rollcall:{name}") for name in ("events", "alerts", "dead")}
     assert lengths[stream] <= 110
@@ -70,7 +72,7 @@ def test_a_wake_up_that_is_promised_and_lost_is_promised_again_after_a_while(
     assert 0 < redis.pttl(wake) <= WAKE_MS
     hold = take(store)
     assert not redis.exists(wake)
-    assert store.release(hold, hand_on=True, audited=True) == "handed-on"
+    assert asked(store, store.release(hold, hand_on=True, audited=True)) == "handed-on"
     assert 0 < redis.pttl(wake) <= WAKE_MS
 
 
@@ -79,16 +81,16 @@ def test_one_callback_that_waits_keeps_the_shard_from_being_given_back(
 ) -> None:
     deposit(created())
     hold = take(store)
-    assert store.release(hold, hand_on=False, audited=True) == "waiting"
+    assert asked(store, store.release(hold, hand_on=False, audited=True)) == "waiting"
     assert redis.get(keyspace.shard(SHARD).lease) == b"mine"
 
 
 def test_a_commit_leaves_what_came_after_its_last_callback(store: Store, deposit: Deposit) -> None:
     deposit(*(connected(PHONE, at) for at in range(5)))
     hold = take(store)
-    ids = [entry_id for entry_id, _ in store.read(hold)]
-    hold = store.commit(hold, EMPTY._replace(last_id=ids[2]))
-    assert [entry_id for entry_id, _ in store.read(hold)] == ids[3:]
+    ids = [entry_id for entry_id, _ in waiting_in(store, SHARD)]
+    hold = asked(store, store.commit(hold, EMPTY._replace(taken=ids[:3])))
+    assert [entry_id for entry_id, _ in waiting_in(store, SHARD)] == ids[3:]
 
 
 @pytest.mark.parametrize("of", ["inbox", "events", "alerts", "dead"])
@@ -99,10 +101,10 @@ def test_a_key_that_is_no_stream_stops_a_commit_before_its_first_write(
     key = keyspace.shard(SHARD).inbox if of == "inbox" else f"rollcall:{of}"
     redis.set(key, "somebody else's")
     one: list[list[str | bytes]] = [["id", "1"]]
-    batch = EMPTY._replace(last_id=b"1-0", rooms={ROOM: Stored(b"record")}, events=one)
+    batch = EMPTY._replace(taken=[b"1-0"], rooms={ROOM: Stored(b"record")}, events=one)
     batch = batch._replace(alerts=one, dead=one)
     with pytest.raises(Exception, match="WRONGTYPE"):
-        store.commit(hold, batch)
+        asked(store, store.commit(hold, batch))
     assert redis.get(keyspace.shard(SHARD).room(ROOM)) is None
     assert redis.get(keyspace.shard(SHARD).commit) is None
     written = {"events", "alerts", "dead"} - {of}
@@ -128,5 +130,5 @@ def test_a_dead_workers_shard_is_free_again_after_three_seconds(
     hold = take(store)
     lease = keyspace.shard(SHARD).lease
     assert 2_000 < redis.pttl(lease) <= 3_000
-    store.commit(hold, EMPTY)
+    asked(store, store.commit(hold, EMPTY))
     assert 2_000 < redis.pttl(lease) <= 3_000

@@ -3,13 +3,13 @@
 -- the removal: out of memory, a script that begins so still passes, and frees what it removed.
 -- KEYS: lease, commit, inbox, events, alerts, dead, audit, verdicts, due, then a key for each room.
 -- ARGV: nonce, the commit token that was read, the new one, lease in ms, the first inbox id to keep
---       (empty: the inbox must be empty, since time may run only while nobody waits), the audit
---       lines, then for events, alerts and dead how many entries and the stream's maxlen, then for
---       each room its record (empty: it stays as it is), for how many ms it is kept (0: until it is
---       removed) and when it is due (0: never), then how many verdicts there are, and names and
---       counts in turn, then the entries: for each how many values, and names and values in turn.
--- Returns 1 when committed, 0 when the lease is lost, -1 when another commit came between, 2 when
--- nothing was committed since callbacks wait.
+--       (empty: the inbox must be empty, since time may run only while nobody waits), the first id
+--       to go and how many go, the audit lines, the entries of events, alerts and dead as
+--       MessagePack (three lists of names and values in turn), the maxlen of each of these streams,
+--       then for each room its record (empty: it stays as it is), for how many ms it is kept (0:
+--       until it is removed) and when it is due (0: never), then verdicts and their counts in turn.
+-- Returns 1 when committed, 0 when the lease is lost, -1 when another commit came between or the
+-- inbox is not the one that was read, 2 when nothing was committed since callbacks wait.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0
 end
@@ -31,17 +31,16 @@ end
 if ARGV[5] == '' and redis.call('XLEN', KEYS[3]) > 0 then
   return 2
 end
-local counts = 13 + 3 * (#KEYS - 9)
-local entries = {}
-local at = counts + 1 + 2 * ARGV[counts]
-while at <= #ARGV do
-  local entry = {}
-  for i = 1, tonumber(ARGV[at]) do
-    entry[i] = ARGV[at + i]
+-- After a failover to a replica that lagged, or whose clock did, other callbacks may lie before the
+-- last that was taken than were read.
+local going = tonumber(ARGV[7])
+if going > 0 then
+  local found = redis.call('XRANGE', KEYS[3], '-', '(' .. ARGV[5], 'COUNT', going + 1)
+  if #found ~= going or found[1][1] ~= ARGV[6] then
+    return -1
   end
-  entries[#entries + 1] = entry
-  at = at + #entry + 1
 end
+local streams = cmsgpack.unpack(ARGV[9])
 
 -- A command that frees memory comes first in any case.
 if ARGV[5] == '' then
@@ -52,7 +51,7 @@ end
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('SET', KEYS[2], ARGV[3])
 -- Whoever commits has written the lines of the commit before, so these may take their place.
-redis.call('SET', KEYS[7], ARGV[6])
+redis.call('SET', KEYS[7], ARGV[8])
 for i = 10, #KEYS do
   local of = 13 + 3 * (i - 10)
   local record, kept, due = ARGV[of], ARGV[of + 1], ARGV[of + 2]
@@ -67,17 +66,13 @@ for i = 10, #KEYS do
     redis.call('ZADD', KEYS[9], due, KEYS[i])
   end
 end
-for i = counts + 1, counts + 2 * ARGV[counts], 2 do
+for i = 13 + 3 * (#KEYS - 9), #ARGV, 2 do
   redis.call('HINCRBY', KEYS[8], ARGV[i], ARGV[i + 1])
 end
-local next = 0
-for stream = 0, 2 do
-  for _ = 1, tonumber(ARGV[7 + 2 * stream]) do
-    next = next + 1
+for stream, entries in ipairs(streams) do
+  for _, entry in ipairs(entries) do
     -- An entry has some dozen fields, so this unpack stays far below Lua's limit of 8,000.
-    redis.call(
-      'XADD', KEYS[4 + stream], 'MAXLEN', '~', ARGV[8 + 2 * stream], '*', unpack(entries[next])
-    )
+    redis.call('XADD', KEYS[3 + stream], 'MAXLEN', '~', ARGV[9 + stream], '*', unpack(entry))
   end
 end
 return 1

@@ -1,0 +1,71 @@
+"""Serving: what a worker does with a shard that waits, and what is said when that breaks off.
+
+It knows who is woken and who is told to end, and leaves how a shard is drained to `drain` and
+`rounds`.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+
+import structlog
+from redis import RedisError
+
+from schemas.errors import RollcallError
+from workers.drain import Drain
+from workers.leaving import Leaving
+from workers.rounds import LINGER_SECONDS, Rounds, Terms
+from workers.store import Store
+from workers.turns import Drained
+
+log = structlog.get_logger()
+
+
+class Serving:
+    """Serves shards, in whichever process of the worker."""
+
+    def __init__(
+        self, store: Store, drain: Drain, leaving: Leaving, wake: Callable[[int], bool]
+    ) -> None:
+        self._store = store
+        self._drain = drain
+        self._leaving = leaving
+        self._wake = wake
+
+    def answer(self, shard: int, task_id: str | None, *, share: int) -> None:
+        """Answer a wake-up: serve the shard and others, as many as are this process's share."""
+        with self._leaving.put_off():
+            self._serve(
+                shard, task_id, Terms(share, LINGER_SECONDS, leaving=self._leaving.is_asked)
+            )
+
+    def drain(self, shard: int) -> None:
+        """Drain a shard for a slice, in a thread that has other things to do."""
+        self._serve(shard, None, Terms(leaving=self._leaving.is_asked))
+
+    def _serve(self, shard: int, task_id: str | None, terms: Terms) -> None:
+        context = {"task_id": task_id, "worker": f"{socket.gethostname()}:{os.getpid()}"}
+        rounds = Rounds(self._store, lambda one: self._drain.begin(one, context), terms)
+        drained = rounds.serve(shard)
+        for one in drained:
+            if one.error:
+                _say_why(one, one.error)
+            elif one.handed_on:
+                self._wake(one.shard)
+        if any(one.error for one in drained):
+            self._store.reconnect()
+
+
+def _say_why(drained: Drained, error: Exception) -> None:
+    """Say why a drain broke off.
+
+    Nothing is lost and nothing half done: the inbox keeps what was not committed, and the sweep
+    wakes the shard again.
+    """
+    if isinstance(error, (RedisError, RollcallError)):
+        reason = getattr(error, "reason", "redis")
+        log.warning("drain_interrupted", shard=drained.shard, reason=reason, error=error)
+    else:
+        log.error("drain_failed", shard=drained.shard, exc_info=error)
