@@ -20,7 +20,7 @@ KEEP      ?=
 LONG   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-slow test-long door-differential outage fuzz faults soak bench-heart bench bench-smoke semantics mutations audit-format sample-audit check format lock clean
+.PHONY: help run demo test test-slow test-long door-differential outage fuzz faults soak bench-heart bench bench-smoke bench-audit semantics mutations audit-format sample-audit check format lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -67,6 +67,10 @@ bench: $(STAMP)  ## Rollcall beside a plain receiver and its ceilings, into docs
 
 bench-smoke: $(STAMP)  ## the same in seconds, only to see that it runs and counts right
 	@$(BIN)/python -m benchmarks --smoke
+
+bench-audit: $(STAMP)  ## what the audit costs, and what reading its log takes, into docs/
+	@$(BIN)/python -m benchmarks.audit --write docs/performance.md
+	@$(BIN)/python -m benchmarks.audit_memory --write docs/audit.md
 
 semantics: $(STAMP)  ## write docs/semantics.md anew from what the heart does
 	@PYTHONPATH=.:tests $(BIN)/python tests/semantics.py

@@ -165,14 +165,14 @@ def _capacity(figures: Figures) -> str:
     return plan(costs)
 
 
-def write_into(document: Path, generated: str) -> None:
+def write_into(document: Path, generated: str, begin: str = BEGIN, end: str = END) -> None:
     """Put the report between the markers of a document.
 
     Raises:
         ValueError: the document has no such markers.
     """
-    head, _, rest = document.read_text().partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not end:
-        raise ValueError(f"{document} has no place for the figures: {BEGIN} and {END}.")
-    document.write_text(f"{head}{BEGIN}\n\n{generated}\n\n{END}{tail}")
+    head, _, rest = document.read_text().partition(begin)
+    _, found, tail = rest.partition(end)
+    if not found:
+        raise ValueError(f"{document} has no place for the figures: {begin} and {end}.")
+    document.write_text(f"{head}{begin}\n\n{generated}\n\n{end}{tail}")

@@ -13,8 +13,8 @@ from typing import get_args, get_type_hints
 import msgspec
 from msgspec.inspect import type_info
 
-from schemas.audit import (
-    REASONS,
+from schemas.audit_reasons import REASONS
+from schemas.audit_records import (
     CallbackRecord,
     CallbackSetAside,
     Chained,

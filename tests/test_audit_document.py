@@ -10,7 +10,8 @@ from audit_document import DOCUMENT, document, tables
 from logging_worker import LoggingWorker
 from rooms import PHONE, connected, created
 
-from schemas.audit import REASONS, RECORDS, SETTLED, STARTED, TIMER
+from schemas.audit import RECORDS, SETTLED, STARTED, TIMER
+from schemas.audit_reasons import REASONS
 
 
 def test_the_document_is_what_the_schema_says() -> None:

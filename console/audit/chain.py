@@ -11,23 +11,10 @@ record.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
+from console.audit.judgement import WORDS, Finding, Head, Judgement, Link
 from console.audit.strand import Strand
-
-# What can be wrong with a room, a word each, in the order in which it is told.
-WORDS = {
-    "absent": "the room is live, and no record of it is in the files",
-    "begins-late": "the first records are not there: rotated away, or removed",
-    "missing": "records are not there",
-    "altered": "a record does not fit its hash, the one before it, or what is live",
-    "forked": "two different records follow the same one",
-    "truncated": "the last records are not there",
-    "unsigned": "a closing record does not carry the signature that was asked for",
-    "unproven": "neither a closing record nor Redis shows where the room ends",
-    "open": "the room has no closing record at its end, which was asked for",
-    "unreadable": "the room's own record in Redis cannot be read",
-}
+from schemas.audit import is_of_a_room
 
 # Of each word so many places are told; how many there are is counted.
 _MOST_TOLD = 20
@@ -37,60 +24,6 @@ _MOST_FOLLOWED = 100
 # A room that is heard of when even its tombstone is gone (ROLLCALL_TOMBSTONE_DAYS, at the least a
 # day) begins another chain: so long after the closing record of the one before.
 _ANOTHER_AFTER_MS = 24 * 3600 * 1000
-
-
-class Link(NamedTuple):
-    """One record of a chain, as it was found."""
-
-    n: int
-    hash: str
-    prev: str
-    # Whether it carries the hash of what it says.
-    fits: bool
-    # Of first and closing records, in milliseconds since 1970, as far as they tell.
-    time_ms: int
-    closing: bool
-    # None where no signature was asked for.
-    signed: bool | None
-    place: str
-
-
-class Head(NamedTuple):
-    """The end of a room's chain, as Redis has it; `hash` is None where it cannot be read."""
-
-    n: int
-    hash: str | None
-
-
-class Finding(NamedTuple):
-    """Something that is wrong with a room."""
-
-    word: str
-    # In words, one for each place; perhaps not all.
-    where: list[str]
-    times: int
-
-
-class Judgement(NamedTuple):
-    """What there is to say of a room."""
-
-    room_sid: str
-    first: int
-    last: int
-    records: int
-    # Identical copies: a worker that died after writing has another write the same again.
-    copies: int
-    # How many the room has, one after the other: it is begun anew when nothing is left of it.
-    chains: int
-    closed: bool
-    signed: bool
-    # Whether its end was compared with what is live.
-    live: bool
-    findings: list[Finding]
-
-    @property
-    def whole(self) -> bool:
-        return not self.findings
 
 
 class Judge:
@@ -143,14 +76,32 @@ class Judge:
         if altered:
             self._claim(n)
 
-    def judge(self) -> Judgement:
-        """Say what there is to say, at the end of the room."""
+    @property
+    def is_newer_than_its_head(self) -> bool:
+        """Whether there are records that Redis did not have yet when it was looked at.
+
+        Then it is to be looked at once more: they were committed meanwhile, or by nobody.
+        """
+        if self._head is None:
+            return not all(one.closed for one in self._strands)
+        return any(one.last > self._head.n for one in self._strands)
+
+    def judge(self, later: Head | None = None) -> Judgement:
+        """Say what there is to say, at the end of the room.
+
+        Args:
+            later: where its chain ends in Redis once all records have been read, if it is known.
+        """
         for strand in self._strands:
             strand.end()
         eras = self._eras()
-        self._compare_with_head(eras[-1] if eras else [])
+        last_era = eras[-1] if eras else []
+        self._compare_with_head(last_era)
+        if later:
+            self._compare_with_later(last_era, later)
         for number, era in enumerate(eras, start=1):
-            self._look_at_the_end(era, is_last=number == len(eras))
+            is_live = number == len(eras) and bool(self._head or later)
+            self._look_at_the_end(era, is_live=is_live)
         closed = bool(eras) and all(one.closed for one in self._strands)
         return Judgement(
             room_sid=self._room_sid,
@@ -161,7 +112,7 @@ class Judge:
             chains=len(eras),
             closed=closed,
             signed=closed and self._signed,
-            live=self._head is not None,
+            live=bool(self._head or later),
             findings=sorted(self._wrong.values(), key=lambda one: [*WORDS].index(one.word)),
         )
 
@@ -246,15 +197,30 @@ class Judge:
             places = ", ".join(found.values())
             self._say("altered", f"n {head.n} in {places} is not the record that is live")
 
-    def _look_at_the_end(self, era: list[Strand], *, is_last: bool) -> None:
+    def _compare_with_later(self, era: list[Strand], later: Head) -> None:
+        """Look whether records beyond the head of before were committed meanwhile."""
+        last = max((one.last for one in era), default=0)
+        ends = {
+            digest: place for one in era if one.last == last for digest, place in one.hashes.items()
+        }
+        if last > later.n:
+            self._say("unknown", _range(later.n + 1, last), last - later.n)
+        elif last == later.n and ends and later.hash not in ends:
+            places = ", ".join(ends.values())
+            self._say("altered", f"n {last} in {places} is not the record that is live")
+
+    def _look_at_the_end(self, era: list[Strand], *, is_live: bool) -> None:
         """Look whether anything vouches for the end of chains."""
         for strand in era:
             if strand.closed:
                 continue
+            where = f"n {strand.last} is the last"
+            if not is_of_a_room(self._room_sid):
+                where += "; the chain of an account or a shard is never over"
             if self._must_close:
-                self._say("open", f"n {strand.last} is the last")
-            elif self._must_hold and not (is_last and self._head):
-                self._say("unproven", f"n {strand.last} is the last")
+                self._say("open", where)
+            elif self._must_hold and not is_live:
+                self._say("unproven", where)
 
     def _say(self, word: str, where: str, count: int = 1) -> None:
         known = self._wrong.get(word, Finding(word, [], 0))

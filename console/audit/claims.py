@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from console.audit.reading import Found, Record
-from schemas.audit import SETTLED, RoomRecord, seal, signed
+from schemas.audit import SETTLED, seal, signed
+from schemas.audit_records import RoomRecord
 from schemas.callbacks import parse_timestamp
 
 # What the hash of a record does not cover.

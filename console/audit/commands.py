@@ -39,6 +39,9 @@ def audit() -> None:
     "public_keys",
     metavar="KEY",
     multiple=True,
+    # Several are separated by white space there, so PEM must be in a file.
+    envvar="ROLLCALL_AUDIT_PUBLIC_KEY",
+    show_envvar=True,
     help="Demand that every room ends signed, or as in Redis: a public key, or a file with it.",
 )
 @click.option("--closed", is_flag=True, help="Demand that every room has been closed.")

@@ -12,15 +12,16 @@ from typing import Any, NamedTuple
 
 import click
 
-from console.audit.chain import Judge, Judgement, Link
+from console.audit.chain import Judge
 from console.audit.claims import claim_of
+from console.audit.judgement import Judgement, Link
 from console.audit.narration import tell
 from console.audit.reading import Reading
 from console.audit.rebuild import rebuild
 from console.audit.sources import Sources
 from console.audit.story import Story
 from console.audit.telling import header, text, there_at
-from console.audit.words import named, read_moment
+from console.audit.words import read_moment, shown
 from console.sentences import printable
 from schemas.audit import PSEUDONYM
 from schemas.errors import UnknownRoomError
@@ -148,7 +149,7 @@ def _person(identity: str, story: Story) -> str:
     for spelling in _spellings(identity):
         if spelling in story.people:
             return spelling
-    there = sorted(printable(named(one)) for one in story.people)
+    there = sorted(shown(one) for one in story.people)
     who = f"There were: {', '.join(there)}." if there else "Nobody was there."
     raise click.BadParameter(
         f"--identity: nobody in this room is called {identity!r}. {who}{_hint(there)}"

@@ -20,6 +20,7 @@ def keygen() -> None:
 # Signs closing records. Only workers may have it; keep a copy where the logs are not.
 ROLLCALL_AUDIT_KEY={seed}
 # Its public half, for whoever checks signatures: rollcall audit verify --key {key.public.text}
+# or, in their environment: ROLLCALL_AUDIT_PUBLIC_KEY={key.public.text}
 # In the records it is called {key.public.key_id}.
 
 # Hashes identities and names, where ROLLCALL_AUDIT_IDENTITY=hashed. To erase what it has hashed,

@@ -51,7 +51,7 @@ class Ordered:
         self._database = sqlite3.connect("", isolation_level=None)
         self._database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         self._database.execute("PRAGMA journal_mode = OFF")
-        self._database.executescript(_TABLE + torn.TABLE)
+        self._database.executescript(_TABLE + torn.TABLES)
         self._rows: list[tuple[str, int, bytes, bytes, int, int, bytes]] = []
         self._torn = False
 
@@ -73,9 +73,10 @@ class Ordered:
         if not self._torn:
             return 0
         self._database.executescript(_INDEXES)
-        return sum(1 for _ in torn.lost(self._database))
+        (count,) = self._database.execute("SELECT count(*) FROM lost").fetchone()
+        return int(count)
 
-    def rooms(self) -> Iterator[tuple[str, Iterator[tuple[int, list[Placed]]]]]:
+    def rooms(self) -> Iterator[tuple[str, Iterator[tuple[int, Iterator[Placed]]]]]:
         """Give each room with the records of each of its numbers, both in order."""
         self._flush()
         rows = self._database.execute(
@@ -98,6 +99,6 @@ class Ordered:
 
 def _by_number(
     rows: Iterator[tuple[str, int, int, int, bytes]],
-) -> Iterator[tuple[int, list[Placed]]]:
+) -> Iterator[tuple[int, Iterator[Placed]]]:
     for n, some in groupby(rows, key=itemgetter(1)):
-        yield n, [Placed(_decode(text), file, line) for _, _, file, line, text in some]
+        yield n, (Placed(_decode(text), file, line) for _, _, file, line, text in some)

@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from console.audit.chain import Judgement
+from console.audit.judgement import Judgement
 from console.audit.picture import Picture, picture
 from console.audit.rebuild import Heard
 from console.audit.story import Alarm, Expulsion, Stay, Story, Withdrawn
 from console.audit.telling import after, ended, evidence, inferred, source, trust
-from console.audit.timeline import Entry, gap_in_words, oddity, timeline
-from console.audit.words import clock, day, lasting, many, named, numbers, short, stamp, when
+from console.audit.timeline import Entry, gap_in_words, timeline, unusual
+from console.audit.words import clock, day, lasting, many, numbers, short, shown, stamp, when
 from console.sentences import printable
 
 _FOLDER = files("console.audit") / "templates"
@@ -30,9 +30,9 @@ _WORDS = (
     day,
     lasting,
     many,
-    named,
     numbers,
     short,
+    shown,
     stamp,
     when,
     printable,
@@ -91,7 +91,7 @@ def chapter(
         alarms=[one for one in story.alarms if identity is None or one.identity in anybody],
         missing=sum(gap.most - gap.least + 1 for gap in story.lost),
         notes=[*inferred(story, identity)],
-        odd=[(one, told) for one in story.heard if (told := oddity(one))],
+        odd=unusual(story, identity),
         at=at,
         there=[]
         if at is None

@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 from console.audit.story import Expulsion, Gap, Span, Stay, Story
 from console.audit.titles import of_expulsion, of_gap, of_muted, of_stay, of_track
-from console.audit.words import clock, lasting, named
-from console.sentences import printable
+from console.audit.words import clock, lasting, shown, times
 
 # In pixels.
 _SESSION, _TRACK, _BETWEEN_TRACKS, _BETWEEN_LANES, _EDGE = 20, 6, 2, 12, 4
@@ -160,7 +159,7 @@ def _group(
         lanes.append(lane)
     bars = {lane.stay.participant_sid: lane.bar for lane in lanes}
     arrows = [_arrow(one, bars, scale) for one in expulsions if one.evicted.participant_sid in bars]
-    return Group(printable(named(identity)), _about(stays), y, lanes, arrows)
+    return Group(shown(identity), _about(stays), y, lanes, arrows)
 
 
 def _about(stays: list[Stay]) -> str:
@@ -169,7 +168,7 @@ def _about(stays: list[Stay]) -> str:
     thrown_out = sum(stay.evicted_by is not None for stay in stays)
     about = [f"{len(stays)} session{'s' * (len(stays) > 1)}", lasting(whole)]
     if thrown_out:
-        about.append(f"thrown out {'once' if thrown_out == 1 else f'{thrown_out} times'}")
+        about.append(f"thrown out {times(thrown_out)}")
     return " · ".join(about)
 
 

@@ -23,6 +23,9 @@ _MARKS = (b'"room_sid":', b'"n":', b'"prev":', b'"hash":')
 # Where shippers put a line: Docker, Fluent Bit and CRI in `log`, Vector, Logstash and CloudWatch in
 # `message`, journald's JSON in `MESSAGE`, Google Cloud as an object in `jsonPayload`.
 _WRAPPERS = ("log", "message", "MESSAGE", "jsonPayload")
+# What every record begins with as it is written, its names being sorted. Nothing in JSON that a
+# record holds can look so: quotes in a text are escaped.
+_BEGINNING = b'{"alerts":['
 # Lines of Rollcall's own have these. What they quote was said by others and is no record.
 _OUR_OWN = ("process", "pid")
 _decode = msgspec.json.Decoder().decode
@@ -61,39 +64,70 @@ class Reading:
                 self.counts["long"] += 1
             # Most lines of others are told by this alone.
             elif self._about in line.text and (b"hash" in line.text or b"prev" in line.text):
-                found = found_in(line, line.text)
-                if found and (found.record or line.text.endswith(b"\n")):
-                    self.counts["records"] += 1
-                    yield found
-                elif found:
-                    # It is being written just now, or its end was cut off with that of the file:
-                    # either way the record is not there.
-                    self.counts["unfinished"] += 1
+                yield from self._found(line, line.text)
+
+    def _found(self, line: Line, text: bytes) -> Iterator[Found]:
+        for found in found_in(line, text):
+            if found.record or text.endswith(b"\n"):
+                self.counts["records"] += 1
+                yield found
+            else:
+                # It is being written just now, or its end was cut off with that of the file:
+                # either way the record is not there.
+                self.counts["unfinished"] += 1
 
 
-def found_in(line: Line, text: bytes) -> Found | None:
-    """Find the audit record in a line, or what is left of one; None where there is none."""
+def found_in(line: Line, text: bytes) -> Iterator[Found]:
+    """Find the audit record in a line, or what is left of one.
+
+    There may be several: where a worker was killed while it wrote, what was written next stands
+    behind half a record, without a newline between them.
+    """
+    value, inner = _read(text)
+    if isinstance(value, dict):
+        yield from _of_object(line, value, inner)
+    else:
+        for piece in _pieces(text):
+            value, inner = _read(piece)
+            if isinstance(value, dict) and _is_record(value):
+                yield Found(line, value, inner)
+            elif _was_record(piece):
+                yield Found(line, None, piece)
+
+
+def _read(text: bytes) -> tuple[Any, bytes]:
+    """Read the JSON in a text; give what it says, or None, and the part that was read."""
     start, end = text.find(b'{"'), text.rfind(b"}")
-    inner = text[start : end + 1] if 0 <= start < end else b""
+    inner = text[start : end + 1] if 0 <= start < end else text
     try:
-        value = _decode(inner)
+        return _decode(inner), inner
     except (msgspec.DecodeError, ValueError, RecursionError):
-        return Found(line, None, text) if _was_record(text) else None
-    if not isinstance(value, dict):
-        return None
+        return None, inner
+
+
+def _pieces(text: bytes) -> Iterator[bytes]:
+    """Cut a text that cannot be read where records begin."""
+    before, *begun = text.split(_BEGINNING)
+    yield before
+    yield from (_BEGINNING + rest for rest in begun)
+
+
+def _of_object(line: Line, value: Record, inner: bytes) -> Iterator[Found]:
     if _is_record(value):
-        return Found(line, value, inner)
-    return None if all(name in value for name in _OUR_OWN) else _unwrapped(line, value, inner)
+        yield Found(line, value, inner)
+    elif not all(name in value for name in _OUR_OWN):
+        yield from _unwrapped(line, value, inner)
 
 
-def _unwrapped(line: Line, outer: Record, text: bytes) -> Found | None:
+def _unwrapped(line: Line, outer: Record, text: bytes) -> Iterator[Found]:
     for name in _WRAPPERS:
         inner = outer.get(name)
         if isinstance(inner, dict) and _is_record(inner):
-            return Found(line, inner, text)
+            yield Found(line, inner, text)
+            return
         if isinstance(inner, str) and ("hash" in inner or "prev" in inner):
-            return found_in(line, inner.encode(errors="replace"))
-    return None
+            yield from found_in(line, inner.encode(errors="replace"))
+            return
 
 
 def _is_record(value: Record) -> bool:

@@ -7,56 +7,35 @@ passed over here, and the room cannot be played beyond it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable
 
 import click
-import msgspec
 
 from console.audit.again import Difference, NotReplayableError, Played, play
 from console.audit.claims import claim_of, remains
 from console.audit.ordered import Ordered, Placed
 from console.audit.reading import Reading
+from console.audit.replay_report import (
+    MOST_TOLD,
+    Finding,
+    Verdict,
+    as_object,
+    encode,
+    in_words,
+    summed_up,
+)
 from console.audit.scratch import needing_disk
 from console.audit.sources import Sources
-from console.sentences import printable
 from workers.scribe import code_digest
 
 IDENTICAL, DIFFERENT, NOT_ALL = 0, 1, 3
 # The last word for each of them.
 _LAST = {IDENTICAL: "IDENTICAL", DIFFERENT: "DIFFERENT", NOT_ALL: "NOT ALL COULD BE PLAYED"}
-# Of a room.
-_MOST_TOLD = 100
+# Of each number so many different records are played; a real log has two at the most, where Redis
+# has lost its tail.
+_MOST_FOLLOWED = 100
 # The number of a record that none follows.
 _NOWHERE = -1
-
-_encode = msgspec.json.Encoder(enc_hook=repr).encode
-
-
-class Finding(NamedTuple):
-    """Something that is to be told of a room."""
-
-    n: int
-    # The file and line; empty where it is about a record that is not there.
-    place: str
-    # None where the room cannot be played from here on; `why` says the reason then.
-    difference: Difference | None
-    why: str = ""
-
-
-class Verdict(NamedTuple):
-    """What there is to say of a room."""
-
-    room_sid: str
-    # How many records were played, and how many came out otherwise.
-    played: int
-    different: int
-    # How often it could not be played any further.
-    stopped: int
-    # The first of both.
-    findings: list[Finding]
-    # The hearts that it was concluded by.
-    codes: list[str]
 
 
 def replay(paths: Iterable[str], *, quiet: bool, as_json: bool) -> int:
@@ -99,7 +78,7 @@ def _replay(paths: Iterable[str], *, quiet: bool, as_json: bool) -> int:
         stopped += bool(verdict.stopped)
         codes.update(verdict.codes)
         if verdict.findings or not quiet:
-            click.echo(_as_json(verdict) if as_json else "\n".join(_in_words(verdict)))
+            click.echo(as_object(verdict) if as_json else "\n".join(in_words(verdict)))
     ordered.close()
     told = {
         "rooms": rooms,
@@ -113,12 +92,12 @@ def _replay(paths: Iterable[str], *, quiet: bool, as_json: bool) -> int:
     }
     all_played = records and not (stopped or altered or sources.broken)
     ends_with = DIFFERENT if different else IDENTICAL if all_played else NOT_ALL
-    click.echo(_encode(told) if as_json else "\n".join([*_summed_up(told), _LAST[ends_with]]))
+    click.echo(encode(told) if as_json else "\n".join([*summed_up(told), _LAST[ends_with]]))
     return ends_with
 
 
 def _played(
-    room_sid: str, numbers: Iterable[tuple[int, list[Placed]]], sources: Sources
+    room_sid: str, numbers: Iterable[tuple[int, Iterable[Placed]]], sources: Sources
 ) -> Verdict:
     room = _Room(sources)
     for n, some in numbers:
@@ -141,7 +120,7 @@ class _Room:
         self.findings: list[Finding] = []
         self.codes: set[str] = set()
 
-    def take(self, n: int, some: list[Placed]) -> None:
+    def take(self, n: int, some: Iterable[Placed]) -> None:
         """Play all records of the next number."""
         before = self._led_to if n == self._last + 1 else {}
         if n == 1:
@@ -158,6 +137,9 @@ class _Room:
 
     def _play(self, so_far: Played, placed: Placed) -> None:
         record = placed.record
+        if len(self._led_to) == _MOST_FOLLOWED:
+            self._stop(placed, "too many other records have its number")
+            return
         try:
             played, differences = play(so_far, record)
         except (NotReplayableError, KeyError, ValueError, TypeError) as error:
@@ -176,51 +158,6 @@ class _Room:
         self._find(placed, None, why)
 
     def _find(self, placed: Placed, difference: Difference | None, why: str = "") -> None:
-        if len(self.findings) < _MOST_TOLD:
+        if len(self.findings) < MOST_TOLD:
             place = f"{self._sources.name(placed.file)}:{placed.line}"
             self.findings.append(Finding(placed.record["n"], place, difference, why))
-
-
-def _as_json(verdict: Verdict) -> bytes:
-    findings = [
-        one._asdict() | {"difference": one.difference and one.difference._asdict()}
-        for one in verdict.findings
-    ]
-    return _encode(verdict._asdict() | {"findings": findings})
-
-
-def _in_words(verdict: Verdict) -> Iterator[str]:
-    room = printable(verdict.room_sid)
-    if not verdict.findings:
-        yield f"{room}  identical: {verdict.played} records"
-        return
-    what = f"DIFFERENT in {verdict.different} of" if verdict.different else "NOT REPLAYABLE after"
-    yield f"{room}  {what} {verdict.played} records"
-    for one in verdict.findings:
-        where = f"    n {one.n} in {printable(one.place)}"
-        if one.difference is None:
-            yield f"{where}: not replayable from here, since {printable(one.why)}"
-            continue
-        yield f"{where}: {one.difference.what}"
-        yield f"        logged   {printable(str(one.difference.logged))}"
-        yield f"        replayed {printable(str(one.difference.replayed))}"
-    if len(verdict.findings) == _MOST_TOLD:
-        yield "    and so on"
-
-
-def _summed_up(told: dict[str, Any]) -> Iterator[str]:
-    yield f"{told['records']} records of {told['rooms']} rooms were played again."
-    others = [code for code in told["logged_codes"] if code != told["code"]]
-    if others:
-        yield (
-            f"They were concluded by another heart ({', '.join(others)}) than today's"
-            f" ({told['code']})."
-        )
-    if told["not_as_written"]:
-        yield f"Records passed over, not being as they were written: {told['not_as_written']}."
-    for name, why in told["broken"].items():
-        yield f"{printable(name)} could not be read to its end: {printable(why)}"
-    if told["not_replayable"]:
-        yield f"Rooms that could not be played to their end: {told['not_replayable']}."
-    if told["different"]:
-        yield f"Rooms in which something came out otherwise: {told['different']}."

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from console.audit.chain import WORDS, Judgement
+from console.audit.judgement import WORDS, Judgement
 from console.sentences import printable
+from schemas.audit import is_of_a_room
 
 _encode = msgspec.json.Encoder().encode
 
@@ -103,6 +104,9 @@ def _end(judgement: Judgement) -> str:
     end = "closed" if judgement.closed else "no closing record yet"
     if judgement.signed:
         end += " and signed"
+    if judgement.closed and not is_of_a_room(judgement.room_sid):
+        # Each record is closed by itself, so whoever removes the last ones leaves a closed chain.
+        end = "signed up to here" if judgement.signed else "closed up to here"
     if judgement.chains > 1:
         end = f"{judgement.chains} chains one after the other, {end}"
     return end + (", as it is live" if judgement.live else "")

@@ -16,8 +16,8 @@ from typing import Any
 import click
 
 from console.audit import torn
-from console.audit.chain import Head, Link
 from console.audit.claims import Claim, Remains
+from console.audit.judgement import Head, Link
 
 # In KiB, of the database and of each sort; beyond it both go to disk.
 _CACHE_KIB = 64 * 1024
@@ -35,6 +35,8 @@ _INDEXES = """
     CREATE INDEX by_prev ON links (prev);
     CREATE INDEX by_number ON links (room, n);
 """
+# What was not written again is altered, wherever it has been.
+_LOST = "INSERT INTO links SELECT room, n, x'', x'', 0, 0, 0, NULL, file, line FROM lost"
 _IN_ORDER = """
     SELECT room, n, hash, prev, fits, time_ms, closing, signed, file, line FROM links
     ORDER BY room, n, file, line
@@ -65,7 +67,7 @@ class Scratch:
         self._database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         self._database.execute("PRAGMA temp_store = FILE")
         self._database.execute("PRAGMA journal_mode = OFF")
-        self._database.executescript(_TABLES + torn.TABLE)
+        self._database.executescript(_TABLES + torn.TABLES)
         self._rows: list[tuple[Any, ...]] = []
         self._torn = False
 
@@ -97,9 +99,7 @@ class Scratch:
         self._flush()
         if self._torn:
             self._database.executescript(_INDEXES)
-            for room, n, file, line in torn.lost(self._database):
-                self._rows.append((room, n, b"", b"", False, 0, False, None, file, line))
-            self._flush()
+            self._database.execute(_LOST)
         for room, of_room in groupby(self._database.execute(_IN_ORDER), key=itemgetter(0)):
             numbers = groupby(of_room, key=itemgetter(1))
             yield room, ((n, map(self._link, some)) for n, some in numbers)

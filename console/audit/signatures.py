@@ -39,7 +39,9 @@ def _read(given: str) -> VerifyingKey:
         return VerifyingKey(text)
     except (OSError, ValueError):
         # Neither the text nor why is told: it may be the private key, given by mistake.
-        raise click.BadParameter("--key: this is no Ed25519 public key in base64 or PEM.") from None
+        raise click.BadParameter(
+            "--key, or ROLLCALL_AUDIT_PUBLIC_KEY: this is no Ed25519 public key in base64 or PEM."
+        ) from None
 
 
 def _is_file(given: str) -> bool:

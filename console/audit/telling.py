@@ -5,14 +5,18 @@ Identities and names are raw text from strangers: whatever a terminal might obey
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
-from console.audit.chain import WORDS, Judgement
+from console.audit.judgement import WORDS, Judgement
 from console.audit.rebuild import Heard
 from console.audit.story import Alarm, Expulsion, Stay, Story
-from console.audit.timeline import gap_in_words, oddity, timeline
-from console.audit.words import clock, day, lasting, many, named, short, stamp, when
+from console.audit.timeline import gap_in_words, timeline, unusual
+from console.audit.words import clock, day, lasting, many, short, shown, stamp, times, when
 from console.sentences import printable
+
+# How a session ended, after its times.
+_ENDS = {"disconnected": "left", "room-closed": "until the room closed"}
 
 
 def header(story: Story, judgement: Judgement) -> Iterator[str]:
@@ -30,7 +34,7 @@ def there_at(story: Story, moment: int, identity: str | None = None) -> Iterator
         people = {stay.identity for stay in there}
         who = f"there {'was' if len(people) <= 1 else 'were'} {_people(people)}"
     else:
-        who = f"{printable(identity)} was {'there:' if there else 'not there.'}"
+        who = f"{shown(identity)} was {'there:' if there else 'not there.'}"
     yield f"At {stamp(moment)} UTC {who}"
     if moment < story.span.start:
         yield f"  That is before anything that was heard of this room, {stamp(story.span.start)}."
@@ -48,15 +52,16 @@ def text(story: Story, judgement: Judgement, identity: str | None) -> Iterator[s
     stays = [one for one in story.stays if identity in {None, one.identity}]
     expulsions = [one for one in story.expulsions if identity in {None, one.identity}]
     alarms = [one for one in story.alarms if identity is None or one.identity in {None, identity}]
-    yield from _section("Who was there", _stays(stays))
-    yield from _section("Who was thrown out", _expulsions(expulsions))
+    yield _in_short(stays, expulsions, story)
+    yield from _section("Who was there", _stays(stays), "nobody")
+    yield from _section("Who was thrown out", _expulsions(expulsions), "nobody")
     of_all = "" if identity is None else ", of the whole room"
     yield from _section(f"What was not heard{of_all}", _unheard(story, identity))
     yield from _section("Alerts", (_alarm(one, story) for one in alarms))
-    odd = [(one, told) for one in story.heard if (told := oddity(one))]
+    odd = unusual(story, identity)
     yield from _section(
-        f"Late, repeated and unusual callbacks{of_all}",
-        (f"{when(one.arrived, story.span.start)}  {told}  ({source(one)})" for one, told in odd),
+        "Late, repeated and unusual callbacks",
+        (f"{when(one.arrived, story.span.start)}  {how}  ({source(one)})" for one, how in odd),
     )
     yield from _section("What happened, in order", _in_order(story, identity))
 
@@ -96,24 +101,38 @@ def _people(people: set[str | None]) -> str:
     return "nobody." if not people else f"{many(len(people), 'person', 'people')}:"
 
 
-def _section(title: str, lines: Iterator[str]) -> Iterator[str]:
+def _in_short(stays: list[Stay], expulsions: list[Expulsion], story: Story) -> str:
+    """Answer in one line what is asked most often."""
+    people = many(len({one.identity for one in stays}), "person", "people")
+    thrown_out = Counter(shown(one.identity) for one in expulsions)
+    lost = sum(gap.most - gap.least + 1 for gap in story.lost)
+    told = [
+        f"{people} in {many(len(stays), 'session')}",
+        *(f"{who} thrown out {times(count)}" for who, count in thrown_out.items()),
+        *([] if thrown_out else ["nobody thrown out"]),
+        f"{many(lost, 'callback')} never heard" if lost else "no callback known to be missing",
+    ]
+    return f"In short: {'; '.join(told)}."
+
+
+def _section(title: str, lines: Iterator[str], otherwise: str = "nothing") -> Iterator[str]:
     yield ""
     yield title
     told = [f"  {line}" for line in lines]
-    yield from told or ["  nothing"]
+    yield from told or [f"  {otherwise}"]
 
 
 def _stays(stays: list[Stay]) -> Iterator[str]:
-    width = max((len(printable(named(one.identity))) for one in stays), default=0)
+    width = max((len(shown(one.identity)) for one in stays), default=0)
     for one in stays:
         until = "…           " if one.still_there else clock(one.span.end)
-        how = "still there" if one.still_there else one.cause
+        how = "not heard to have ended" if one.still_there else _ENDS.get(one.cause, one.cause)
         if one.evicted_by:
-            how = f"thrown out by {short(one.evicted_by)}"
+            how = f"thrown out by session {short(one.evicted_by)}"
         if not one.started_by:
             how += ", start inferred"
         yield (
-            f"{printable(named(one.identity)):{width}}  {clock(one.span.start)} to {until}"
+            f"{shown(one.identity):{width}}  {clock(one.span.start)} to {until}"
             f"  {lasting(one.span.end - one.span.start):>12}  {one.participant_sid}  {how}"
         )
 
@@ -121,7 +140,7 @@ def _stays(stays: list[Stay]) -> Iterator[str]:
 def _expulsions(expulsions: list[Expulsion]) -> Iterator[str]:
     for one in expulsions:
         yield (
-            f"{clock(one.at)}  {printable(named(one.identity))}: session {one.evicted.number} by"
+            f"{clock(one.at)}  {shown(one.identity)}: session {one.evicted.number} by"
             f" session {one.survivor.number}; it ended {after(one.gap_ms)} the other began"
         )
         for heard in one.evidence:
@@ -148,7 +167,7 @@ def inferred(story: Story, identity: str | None = None) -> Iterator[str]:
     for one in story.stays:
         if identity not in {None, one.identity}:
             continue
-        what = f"of {printable(named(one.identity))}, {short(one.participant_sid)}"
+        what = f"of {shown(one.identity)}, {short(one.participant_sid)}"
         if not one.started_by:
             yield f"participant-connected {what}: its start is inferred"
         if not one.ended_by and not one.still_there:
@@ -172,6 +191,6 @@ def _in_order(story: Story, identity: str | None) -> Iterator[str]:
             yield today
         # An alert names the person itself.
         is_alert = one.kind in {"alert", "calm"}
-        who = "" if one.who is None or is_alert else f"{printable(one.who)} "
+        who = "" if one.who is None or is_alert else f"{shown(one.who)} "
         where = f"  (n {one.heard.n})" if one.heard else ""
         yield f"{clock(one.at)}  {who}{printable(one.text)}{where}"

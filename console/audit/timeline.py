@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from console.audit.rebuild import Heard, Published
 from console.audit.story import Expulsion, Gap, Stay, Story, TrackStory, Withdrawn
-from console.audit.words import lasting, many, named, numbers, short
+from console.audit.words import lasting, many, named, numbers, short, shown
 
 _CAUSES = {
     "disconnected": "left",
@@ -37,6 +37,7 @@ def timeline(story: Story, identity: str | None = None) -> list[Entry]:
         identity: only what is about this person, and about the room as a whole.
     """
     entries = [*_entries(story)]
+    entries += [Entry(one.arrived, "odd", None, how, one) for one, how in unusual(story, identity)]
     if identity is not None:
         entries = [one for one in entries if one.who in {None, identity}]
     return sorted(entries, key=lambda one: one.at)
@@ -50,9 +51,6 @@ def _entries(story: Story) -> Iterator[Entry]:
     yield from map(_taken_back, story.withdrawn)
     for gap in story.gaps:
         yield Entry(gap.span.start, "gap", None, gap_in_words(gap))
-    for heard in story.heard:
-        if odd := oddity(heard):
-            yield Entry(heard.arrived, "odd", None, odd, heard)
     yield from map(_told, story.told)
 
 
@@ -133,9 +131,29 @@ def gap_in_words(gap: Gap) -> str:
     return f"{lost} missing: {numbers(gap.least, gap.most)}; came {late} after that was told"
 
 
-def oddity(heard: Heard) -> str | None:
-    """Say what is unusual about how a callback came; None where nothing is."""
+def unusual(story: Story, identity: str | None = None) -> list[tuple[Heard, str]]:
+    """List the callbacks that came in an unusual way, and how.
+
+    Args:
+        story: of a room.
+        identity: only those about this person, and about the room as a whole.
+    """
+    told = (
+        (one, _oddity(one))
+        for one in story.heard
+        if identity is None or _person(one) in {None, identity}
+    )
+    return [(one, how) for one, how in told if how]
+
+
+def _person(heard: Heard) -> str | None:
+    return heard.callback.text("participant_identity") if heard.callback else None
+
+
+def _oddity(heard: Heard) -> str | None:
     event = heard.callback.event if heard.callback else "a callback"
+    if heard.callback and (participant_sid := heard.callback.text("participant_sid")):
+        event += f" of {shown(_person(heard))}, {short(participant_sid)},"
     behind = lasting(max(0, heard.arrived - heard.callback.at)) if heard.callback else ""
     if heard.verdict == "duplicate":
         return f"{event} came again, {behind} after it had happened; nothing changed"

@@ -8,15 +8,16 @@ from console.audit.rebuild import Heard
 from console.audit.story import Expulsion, Gap, Span, Stay, TrackStory
 from console.audit.telling import after, evidence
 from console.audit.timeline import gap_in_words
-from console.audit.words import clock, lasting, named, short
+from console.audit.words import clock, lasting, short, shown
 from console.sentences import printable
 
 
 def of_expulsion(expulsion: Expulsion) -> str:
     """Say what the arrow of an eviction says."""
+    survivor, evicted = expulsion.survivor.number, expulsion.evicted.number
     return "\n".join(
         [
-            f"Session {expulsion.survivor.number} threw out session {expulsion.evicted.number}",
+            f"{shown(expulsion.identity)}: session {survivor} threw out session {evicted}",
             f"which ended at {clock(expulsion.at)}, {after(expulsion.gap_ms)} the other began",
             *map(evidence, expulsion.evidence),
         ]
@@ -30,10 +31,10 @@ def of_muted(track: TrackStory, muted: Span) -> str:
 
 def of_stay(stay: Stay) -> str:
     """Say what the bar of a session says."""
-    until = "not heard to have ended" if stay.still_there else clock(stay.span.end)
+    until = ", not heard to have ended" if stay.still_there else f" to {clock(stay.span.end)}"
     lines = [
-        f"{printable(named(stay.identity))}, session {stay.number} ({short(stay.participant_sid)})",
-        f"{clock(stay.span.start)} to {until}, {lasting(stay.span.end - stay.span.start)}",
+        f"{shown(stay.identity)}, session {stay.number} ({short(stay.participant_sid)})",
+        f"{clock(stay.span.start)}{until}, {lasting(stay.span.end - stay.span.start)}",
     ]
     if stay.evicted_by:
         lines.append(f"thrown out by {short(stay.evicted_by)}")

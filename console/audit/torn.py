@@ -8,17 +8,19 @@ table or view `whole` of the records that are as they were written.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 
 from console.audit.claims import Remains
 
-TABLE = "CREATE TABLE remains (room TEXT, n INT, hash BLOB, prev BLOB, file INT, line INT)"
-_LOST = """
-    SELECT coalesce(room, ''), coalesce(n, 0), file, line FROM remains WHERE NOT CASE
+# In `lost` are those that were not written again. A damaged file may have millions, so it is left
+# to the database to count them or to put them elsewhere.
+TABLES = """
+    CREATE TABLE remains (room TEXT, n INT, hash BLOB, prev BLOB, file INT, line INT);
+    CREATE VIEW lost AS
+    SELECT coalesce(room, '') AS room, coalesce(n, 0) AS n, file, line FROM remains WHERE NOT CASE
         WHEN hash IS NOT NULL THEN EXISTS (SELECT 1 FROM whole WHERE whole.hash = remains.hash)
         WHEN prev IS NOT NULL THEN EXISTS (SELECT 1 FROM whole WHERE whole.prev = remains.prev)
         ELSE EXISTS (SELECT 1 FROM whole WHERE whole.room = remains.room AND whole.n = remains.n)
-    END
+    END;
 """
 
 
@@ -29,8 +31,3 @@ def keep(database: sqlite3.Connection, remains: Remains, file: int, line: int) -
         "INSERT INTO remains VALUES (?, ?, ?, ?, ?, ?)",
         (remains.room_sid, remains.n, digest, previous, file, line),
     )
-
-
-def lost(database: sqlite3.Connection) -> Iterator[tuple[str, int, int, int]]:
-    """Give room, number, file and line of those that were not written again."""
-    yield from database.execute(_LOST).fetchall()

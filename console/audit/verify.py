@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import click
 from redis import RedisError
 
-from console.audit.chain import WORDS, Judge, Judgement
+from console.audit.chain import Judge
 from console.audit.claims import claim_of, remains
+from console.audit.judgement import WORDS, Judgement
 from console.audit.live import Live
 from console.audit.reading import Found, Reading, found_in
 from console.audit.report import Summary, as_object, in_words
@@ -51,21 +53,36 @@ def verify(paths: Iterable[str], demands: Demands, *, quiet: bool, as_json: bool
         StartError: Redis, which was to be compared with, did not answer.
         click.ClickException: there is no place on disk to put records in order.
     """
-    with needing_disk():
-        return _verify(paths, demands, quiet=quiet, as_json=as_json)
+    with needing_disk(), _answering(demands.settings) as live:
+        return _verify(paths, demands, live, quiet=quiet, as_json=as_json)
 
 
-def _verify(paths: Iterable[str], demands: Demands, *, quiet: bool, as_json: bool) -> bool:
+@contextmanager
+def _answering(settings: Settings | None) -> Iterator[Live | None]:
+    """Open the Redis that was named, if one was; say in a sentence that it does not answer."""
+    if settings is None:
+        yield None
+        return
+    try:
+        with Live(settings) as live:
+            yield live
+    except RedisError as error:
+        raise StartError(f"REDIS_URL: does not answer ({type(error).__name__}).") from None
+
+
+def _verify(
+    paths: Iterable[str], demands: Demands, live: Live | None, *, quiet: bool, as_json: bool
+) -> bool:
     sources = Sources(paths)
     keys = PublicKeys(demands.public_keys) if demands.public_keys else None
     scratch = Scratch(lambda file, line: f"{sources.name(file)}:{line}")
-    kept = _look_at_redis(scratch, demands.settings, keys) if demands.settings else 0
+    kept = _look_at_redis(scratch, live, keys) if live else 0
     reading = Reading(sources)
     for found in reading:
         _keep(scratch, found, keys)
     told: Counter[str] = Counter()
     wrong: Counter[str] = Counter()
-    for judgement in _judgements(scratch, demands):
+    for judgement in _judgements(scratch, demands, live):
         told.update(
             rooms=1,
             compared=int(judgement.live),
@@ -86,7 +103,7 @@ def _verify(paths: Iterable[str], demands: Demands, *, quiet: bool, as_json: boo
         copies=told["copies"],
         closed=told["closed"],
         signed=told["signed"],
-        compared=told["compared"] if demands.settings else None,
+        compared=told["compared"] if live else None,
         long=reading.counts["long"],
         unfinished=reading.counts["unfinished"],
         kept=kept,
@@ -96,7 +113,7 @@ def _verify(paths: Iterable[str], demands: Demands, *, quiet: bool, as_json: boo
     return summary.all_whole
 
 
-def _look_at_redis(scratch: Scratch, settings: Settings, keys: PublicKeys | None) -> int:
+def _look_at_redis(scratch: Scratch, live: Live, keys: PublicKeys | None) -> int:
     """Take note of where chains end, and of records that nobody is known to have written yet.
 
     That is done before the files are read: what is committed meanwhile may be in them already, and
@@ -106,16 +123,11 @@ def _look_at_redis(scratch: Scratch, settings: Settings, keys: PublicKeys | None
         how many records are not known to be written.
     """
     kept = 0
-    try:
-        with Live(settings) as live:
-            scratch.add_heads(live.heads())
-            for number, text in enumerate(live.kept(), start=1):
-                found = found_in(Line(IN_REDIS, number, text), text)
-                if found:
-                    kept += 1
-                    _keep(scratch, found, keys)
-    except RedisError as error:
-        raise StartError(f"REDIS_URL: does not answer ({type(error).__name__}).") from None
+    scratch.add_heads(live.heads())
+    for number, text in enumerate(live.kept(), start=1):
+        for found in found_in(Line(IN_REDIS, number, text), text):
+            kept += 1
+            _keep(scratch, found, keys)
     return kept
 
 
@@ -129,7 +141,7 @@ def _keep(scratch: Scratch, found: Found, keys: PublicKeys | None) -> None:
     scratch.add(claim, signed, file, line)
 
 
-def _judgements(scratch: Scratch, demands: Demands) -> Iterator[Judgement]:
+def _judgements(scratch: Scratch, demands: Demands, live: Live | None) -> Iterator[Judgement]:
     # Who asks Redis, or for signatures, wants ends that somebody else vouches for.
     must_hold = bool(demands.settings or demands.public_keys)
     for room, numbers in scratch.rooms():
@@ -137,6 +149,7 @@ def _judgements(scratch: Scratch, demands: Demands) -> Iterator[Judgement]:
         judge = Judge(room, head, must_hold=must_hold, must_close=demands.closed)
         for n, links in numbers:
             judge.take(n, links)
-        yield judge.judge()
+        # What was written while the files were read is known to Redis by now.
+        yield judge.judge(live.head(room) if live and judge.is_newer_than_its_head else None)
     for room, head in scratch.absent():
         yield Judge(room, head).judge()

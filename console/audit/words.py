@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from console.audit.story import Span
+from console.sentences import printable
 from schemas.callbacks import parse_timestamp
 from schemas.logs import iso_milliseconds
 
@@ -63,6 +64,12 @@ def named(identity: str | None) -> str:
     return UNKNOWN if identity is None else identity
 
 
+def shown(identity: str | None) -> str:
+    """Write who somebody is so that it can be read and typed: blanks at its ends are seen."""
+    text = printable(named(identity))
+    return text if text == text.strip() != "" else f"“{text}”"
+
+
 def numbers(least: int, most: int) -> str:
     """Write a range of sequence numbers."""
     return f"#{least}" if least == most else f"#{least} to #{most}"
@@ -71,6 +78,11 @@ def numbers(least: int, most: int) -> str:
 def many(count: int, one: str, more: str | None = None) -> str:
     """Write how many there are of something."""
     return f"{count} {one if count == 1 else more or one + 's'}"
+
+
+def times(count: int) -> str:
+    """Write how often something was."""
+    return "once" if count == 1 else f"{count} times"
 
 
 def read_moment(text: str, span: Span) -> int:

@@ -14,8 +14,8 @@ from schemas.errors import StartError
 from schemas.redis_urls import kind_of
 from schemas.settings import Settings
 from schemas.wakeups import celery_config
-from workers.drain import SLICE_SECONDS
 from workers.notify.outbox import LEASE_MS
+from workers.rounds import SLICE_SECONDS
 from workers.safety import Finding, Server, judge, servers_of
 
 # Of a broker's Redis, what else is unsafe concerns data alone.

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from redis import BusyLoadingError, Redis, RedisError
+from redis.exceptions import NoPermissionError
 
 from console.doctor.shards import look_at_dead, look_at_inboxes, look_at_shards
 from schemas.connection import connect
@@ -61,9 +62,21 @@ def _asked(reason: str, ask: Callable[[], list[Finding]]) -> list[Finding]:
 
 
 def judge_servers(redis: Redis, settings: Settings) -> list[Finding]:
+    try:
+        servers = servers_of(redis, wait_replicas=settings.wait_replicas)
+    except NoPermissionError:
+        return [
+            Finding(
+                "warning",
+                "servers",
+                "INFO is forbidden: what is unsafe cannot be told, and what Redis loses in a"
+                " restart or failover is not deposited again",
+                "allow it to the user of REDIS_URL: ACL SETUSER ... +info",
+            )
+        ]
     return [
         found._replace(what=f"{server.name}: {found.what}" if server.name else found.what)
-        for server in servers_of(redis, wait_replicas=settings.wait_replicas)
+        for server in servers
         for found in judge(server)
     ]
 

@@ -209,6 +209,34 @@ def test_the_text_tells_it_all_and_of_one_person_no_more_than_is_asked(logs: Pat
     assert "Dana" not in kim
 
 
+def test_the_first_lines_answer_what_is_asked_most(logs: Path) -> None:
+    said = explained(STORM_ROOM, str(logs)).splitlines()
+    assert said[3] == (
+        "In short: 3 people in 8 sessions; Dana thrown out 5 times; 1 callback never heard."
+    )
+    said = explained(RECORDED_ROOM, str(logs)).splitlines()
+    assert said[3] == (
+        "In short: 2 people in 3 sessions; nobody thrown out; 1 callback never heard."
+    )
+    said = explained(STORM_ROOM, "--identity", "Kim", str(logs)).splitlines()
+    assert said[3].startswith("In short: 1 person in 1 session; nobody thrown out;")
+
+
+def test_blanks_at_the_ends_of_a_name_are_seen(logs: Path) -> None:
+    asked = ["audit", "explain", RECORDED_ROOM, "--identity", "Visitor's Phone", str(logs)]
+    done = CliRunner().invoke(rollcall, asked)
+    assert done.exit_code == 2
+    assert "There were: Front Desk, “Visitor's Phone ”." in done.output
+    said = explained(RECORDED_ROOM, "--identity", "Visitor's Phone ", str(logs))
+    assert "  “Visitor's Phone ” came (session 1" in said
+
+
+def test_what_came_late_is_told_of_whom_it_is(logs: Path) -> None:
+    late = "track-disabled of Kim, PA38d056eb, came late, 21.1 s after it had happened"
+    assert late in explained(STORM_ROOM, str(logs))
+    assert late not in explained(STORM_ROOM, "--identity", "Dana", str(logs))
+
+
 def test_one_person_is_asked_for_at_a_moment(logs: Path) -> None:
     said = explained(STORM_ROOM, "--at", "20:01", "--identity", "Kim", str(logs))
     assert "UTC Kim was there:\n" in said

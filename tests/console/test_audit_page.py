@@ -134,6 +134,18 @@ def test_every_session_has_its_lane_and_every_eviction_its_arrow(tmp_path: Path)
     assert "participant-disconnected of PA" in page
 
 
+def test_every_tooltip_can_be_reached_by_keyboard_and_has_its_text_for_a_name() -> None:
+    page = DOCUMENT.read_text(encoding="utf-8")
+    tips = re.findall(r'<(a|g) class="tip"([^>]*)>(<title>.+?</title>)?', page, re.DOTALL)
+    # The page has a title too.
+    assert len(tips) == page.count("<title>") - 1 == 45
+    assert all(title for _, _, title in tips)
+    # A link is reached anyhow; what has no record behind it says that it is an image.
+    others = Counter(attributes for tag, attributes, _ in tips if tag == "g")
+    # Three gaps, each shaded for every person and told once, and two beginnings that nobody heard.
+    assert others == {' tabindex="0" role="img"': 5, ' aria-hidden="true"': 5}
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_what_people_call_themselves_is_shown_and_never_obeyed(name: str, tmp_path: Path) -> None:
     plain = Read(page_of(with_name("plain"), "plain", tmp_path))

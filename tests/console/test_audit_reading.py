@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from audit_logs import RECORDED, RECORDED_ROOM, STORM, Verifier, lines_of
+from audit_logs import RECORDED, RECORDED_ROOM, STORM, STORM_ROOM, Verifier, lines_of
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -79,6 +79,30 @@ def test_records_are_found_in_what_shippers_make_of_lines(log: bytes, verified: 
     said = verified(log)
     assert said.whole
     assert said.summary["records"] == COUNT
+
+
+@pytest.mark.parametrize("wrap", [str, _json(log="%\n"), lambda line: f"worker-1  | {line}"])
+def test_a_record_behind_half_a_line_is_found(
+    wrap: Callable[[str], str], verified: Verifier
+) -> None:
+    lines = STORM.decode().splitlines()
+    for at in range(1, len(lines[9]), 67):
+        # Killed while it wrote the tenth; the next worker wrote it again, and went on.
+        glued = [*lines[:9], lines[9][:at] + lines[9], *lines[10:]]
+        said = verified("".join(wrap(line) + "\n" for line in glued).encode())
+        assert (said.whole, said.rooms) == (True, {STORM_ROOM: []}), at
+    # Of what was not written again, it is said that it is lost; what stands behind it is there.
+    half = len(lines[9]) - 9
+    glued = [*lines[:9], lines[9][:half] + lines[10], *lines[11:]]
+    said = verified("".join(wrap(line) + "\n" for line in glued).encode())
+    assert said.rooms == {STORM_ROOM: ["altered"]}
+    assert said.summary["records"] == COUNT
+
+
+def test_whole_records_on_one_line_are_all_found(verified: Verifier) -> None:
+    said = verified(STORM.replace(b"\n", b" ") + b"\n")
+    assert said.whole
+    assert (said.summary["lines"], said.summary["records"]) == (1, COUNT)
 
 
 def long_room() -> bytes:

@@ -369,6 +369,9 @@ def test_a_torn_line_is_passed_over_where_its_record_was_written_again(
     for torn in (line[:at] + b"\n" for line in lines for at in range(80, len(line) - 1, 97)):
         again = replay(torn + worker.log)
         assert again.exit_code == IDENTICAL, torn.decode() + again.output
+        # The same where what was written next stands on its line.
+        again = replay(torn[:-1] + worker.log)
+        assert again.exit_code == IDENTICAL, torn.decode() + again.output
     lost = replay(b"".join([*lines[:-1], lines[-1][:-9] + b"\n"]))
     assert lost.exit_code == NOT_ALL
     assert lost.output.endswith("not being as they were written: 1.\nNOT ALL COULD BE PLAYED\n")

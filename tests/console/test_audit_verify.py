@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,22 +28,34 @@ from audits import AuditOutput
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from logging_worker import LoggingWorker
+from msgspec.structs import fields
 from redis import Redis
+from rooms import LAPTOP, PHONE, TABLET, connected, created, disconnected, ended
+from timed import ARRIVED, BOUNDS, HOUR, MINUTE
 
-from console.audit.chain import WORDS
+from console.audit.claims import is_as_written
+from console.audit.judgement import WORDS
+from console.audit.reading import found_in
+from console.audit.signatures import PublicKeys
+from console.audit.sources import Line
 from console.audit.verify import Demands
 from ingest.inbox import Inbox
 from schemas.audit_keys import SigningKey
+from schemas.audit_records import RoomRecord
 from schemas.errors import AuditOutputError
 from schemas.keys import Keyspace, shard_of
 from schemas.logs import Lines
 from schemas.settings import Settings
 from workers.bounds import bounds_of
 from workers.drain import Drain
+from workers.pseudonyms import Pseudonyms
+from workers.scribe import Scribe
 from workers.store import Store
 
 ROLLCALL = Path(sys.executable).with_name("rollcall")
 
+RECORD_TYPES = RoomRecord.__args__
 BY_KEY = Demands(public_keys=(KEY.public.text,))
 CLOSED = Demands(public_keys=(KEY.public.text,), closed=True)
 OTHERS = b'{"event":"callback_accepted","process":"web","pid":1}\nplain words\n'
@@ -213,12 +227,34 @@ def closing_doubled_without_its_signature(lines: list[bytes]) -> list[bytes]:
     return [*signature_removed([*lines]), lines[-1]]
 
 
+def whole_contents_exchanged_with_new_hashes(lines: list[bytes]) -> list[bytes]:
+    one, other = ({**json.loads(lines[at])} for at in (6, 9))
+    place = ("n", "prev", "hash")
+    lines[6] = resealed(json.dumps(other).encode(), **{key: one[key] for key in place})[1]
+    lines[9] = resealed(json.dumps(one).encode(), **{key: other[key] for key in place})[1]
+    return lines
+
+
+def moved_from_another_room_to_the_end(lines: list[bytes]) -> list[bytes]:
+    end = json.loads(lines[-1])
+    stolen = {"room_sid": STORM_ROOM, "n": end["n"] + 1, "prev": end["hash"]}
+    return [*lines, resealed(lines_of(RECORDED)[6], **stolen)[1]]
+
+
+@pytest.mark.parametrize("index", range(len(lines_of(STORM))))
+def test_any_removed_line_is_caught(index: int, verified: Verifier) -> None:
+    lines = lines_of(STORM)
+    del lines[index]
+    word = {0: "begins-late", len(lines): "unproven"}.get(index, "missing")
+    assert verified(b"".join(lines), demands=BY_KEY).rooms == {STORM_ROOM: [word]}
+
+
 @pytest.mark.parametrize(
     ("tampering", "word"),
     [
-        (without(0), "begins-late"),
-        (without(9), "missing"),
         (without(-1), "open"),
+        (whole_contents_exchanged_with_new_hashes, "altered"),
+        (moved_from_another_room_to_the_end, "open"),
         (contents_exchanged, "altered"),
         (doubled_with_a_change, "altered"),
         (doubled_with_a_change_and_a_new_hash, "forked"),
@@ -238,16 +274,73 @@ def test_tampering_is_caught(tampering: Tampering, word: str, verified: Verifier
     assert word in said.rooms[STORM_ROOM]
 
 
-@pytest.mark.parametrize("field", sorted(json.loads(lines_of(STORM)[8])))
-def test_a_changed_byte_in_any_field_is_caught(field: str, verified: Verifier) -> None:
+def one_of_each_kind() -> dict[str, bytes]:
+    """A record of each kind, with each field that any of that kind has, but for `params`."""
+    worker = LoggingWorker(Scribe(BOUNDS, pseudonyms=Pseudonyms("k" * 32), key=KEY))
+    scene = [connected(PHONE, 0, "Dana") | {"Mood": "x"}, connected(LAPTOP, 60_000, "Dana")]
+    worker.take([created(), *scene, scene[0]])
+    worker.look(ARRIVED + MINUTE)
+    # Redis's clock was set back.
+    worker.take([disconnected(PHONE, 60_300, "Dana")], ARRIVED + 1)
+    worker.take([scene[0] | {"Timestamp": "noon"}, created() | {"StatusCallbackEvent": "odd"}])
+    worker.take([ended(90_000)], ARRIVED + 2 * MINUTE)
+    worker.find_stalled(ARRIVED, ARRIVED + 3 * MINUTE)
+    worker.look(ARRIVED + 30 * HOUR)
+    worker.take([connected(TABLET, 0)], ARRIVED + 31 * HOUR)
+    kinds: dict[str, bytes] = {}
+    for line in lines_of(worker.log):
+        record = json.loads(line)
+        kind = record["event"] + ", of a shard" * record["room_sid"].startswith("shard-")
+        if len(record) >= len(json.loads(kinds.get(kind, b"{}"))):
+            kinds[kind] = line
+    return kinds
+
+
+KINDS = one_of_each_kind()
+
+
+def test_records_of_every_kind_with_every_field_are_tampered_with() -> None:
+    told = [json.loads(line) for line in KINDS.values()]
+    assert {one["event"] for one in told} == {kind.__struct_config__.tag for kind in RECORD_TYPES}
+    names = {"event", *(field.encode_name for kind in RECORD_TYPES for field in fields(kind))}
+    assert {name for one in told for name in one} == names
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_changed_byte_of_a_record_is_caught(kind: str) -> None:
+    line = KINDS[kind][:-1]
+
+    def is_whole(text: bytes) -> bool:
+        whole = [one for one in found_in(Line(0, 1, text), text) if is_as_written(one)]
+        return len(whole) == 1 and (b'"signature"' not in line or keys.have_signed(whole[0].record))
+
+    keys = PublicKeys([KEY.public.text])
+    assert is_whole(line)
+    for at in range(len(line)):
+        for other in {b"7", b"8", b'"', b" ", bytes([line[at] ^ 1])} - {line[at : at + 1]}:
+            assert not is_whole(line[:at] + other + line[at + 1 :]), at
+
+
+@pytest.mark.parametrize(
+    ("index", "field"),
+    [
+        (index, field)
+        # The first record with its terms, one in the middle, one of time alone, and the last one.
+        for index in (0, 8, 15, len(lines_of(STORM)) - 1)
+        for field in json.loads(lines_of(STORM)[index])
+    ],
+)
+def test_a_changed_byte_in_any_field_is_caught(index: int, field: str, verified: Verifier) -> None:
     lines = lines_of(STORM)
-    line, name = lines[8], b'"%s":' % field.encode()
+    line, name = lines[index], b'"%s":' % field.encode()
     begin = line.index(name) + len(name)
-    value = next(at for at in range(begin, len(line)) if chr(line[at]).isalnum())
+    value = next(at for at in range(begin, len(line)) if chr(line[at]).isalnum() or line[at] == 93)
     for at in (begin - 3, value):
-        lines[8] = line[:at] + (b"7" if line[at : at + 1] != b"7" else b"8") + line[at + 1 :]
-        said = verified(b"".join(lines))
-        assert "altered" in [word for words in said.rooms.values() for word in words]
+        lines[index] = line[:at] + (b"7" if line[at : at + 1] != b"7" else b"8") + line[at + 1 :]
+        said = verified(b"".join(lines), demands=CLOSED)
+        assert not said.whole
+        words = {word for told in said.rooms.values() for word in told}
+        assert words & {"altered", *(["unsigned"] if field == "signature" else [])}
 
 
 @hypothesis_settings(
@@ -405,12 +498,108 @@ def test_a_suffix_written_anew_shows_beside_the_live_head(
     assert said.rooms == {RECORDED_ROOM: [], STORM_ROOM: ["altered"]}
 
 
+def test_a_record_written_behind_the_live_head_shows(
+    live: bytes, verified: Verifier, settings: Settings
+) -> None:
+    end = json.loads(_of_room(live, STORM_ROOM)[-1])
+    forged = {"n": end["n"] + 1, "prev": end["hash"], "late": True}
+    _, line = resealed(_of_room(live, STORM_ROOM)[-1], **forged)
+    assert verified(live + line).whole
+    said = verified(live + line, demands=Demands(settings=settings))
+    assert said.rooms == {RECORDED_ROOM: [], STORM_ROOM: ["unknown"]}
+
+
+def test_what_is_committed_while_the_files_are_read_is_no_fault(
+    redis: Redis, settings: Settings, recorded_room: list[dict[str, str]]
+) -> None:
+    keyspace, audit = Keyspace(settings.prefix), AuditOutput()
+    inbox = Inbox(redis, keyspace, settings.shards)
+    store = Store(redis, keyspace, shards=settings.shards, maxlen=settings.events_maxlen)
+    drain = Drain(store, bounds_of(settings), Lines(audit.writing))
+    shard, other = shard_of(RECORDED_ROOM, settings.shards), shard_of(STORM_ROOM, settings.shards)
+    for params in recorded_room[:9]:
+        inbox.deposit(params, "")
+    drain.drain(shard, {"task_id": None})
+    environment = {"PATH": os.environ["PATH"], "REDIS_URL": settings.redis_url}
+    environment["ROLLCALL_PREFIX"] = settings.prefix
+    command = [ROLLCALL, "audit", "verify", "--live", "--json", "-"]
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as verifying:
+        assert verifying.stdin
+        assert verifying.stdout
+        # It has looked at Redis when it takes more than a pipe holds.
+        verifying.stdin.write(OTHERS * 4_000)
+        verifying.stdin.flush()
+        for params in recorded_room[9:]:
+            inbox.deposit(params, "")
+            inbox.deposit(params | {"RoomSid": STORM_ROOM}, "")
+        drain.drain(shard, {"task_id": None})
+        drain.drain(other, {"task_id": None})
+        said, _ = verifying.communicate(audit.text(), timeout=60)
+    audit.close()
+    *rooms, summary = map(json.loads, said.splitlines())
+    assert {one["room_sid"]: one["findings"] for one in rooms} == {
+        RECORDED_ROOM: [],
+        STORM_ROOM: [],
+    }
+    assert (verifying.returncode, summary["compared"]) == (0, 2)
+
+
+def test_the_chain_of_a_shard_is_compared_with_its_live_head(
+    redis: Redis, settings: Settings, verified: Verifier
+) -> None:
+    keyspace, audit = Keyspace(settings.prefix), AuditOutput()
+    store = Store(redis, keyspace, shards=settings.shards, maxlen=settings.events_maxlen)
+    drain = Drain(store, bounds_of(settings), Lines(audit.writing))
+    for shard in range(settings.shards):
+        for _ in range(2):
+            redis.xadd(keyspace.shard(shard).inbox, {"rubbish": uuid.uuid4().hex})
+        drain.drain(shard, {"task_id": None})
+    log = audit.text()
+    audit.close()
+    alive = Demands(settings=settings)
+    shards = [f"shard-{shard}" for shard in range(settings.shards)]
+    said = verified(log, demands=alive)
+    assert said.rooms == {one: [] for one in shards}
+    assert said.summary["compared"] == settings.shards
+    cut = b"".join(line for line in lines_of(log) if json.loads(line)["n"] == 1)
+    assert verified(cut, demands=alive).rooms == {one: ["truncated"] for one in shards}
+    assert verified(b"", demands=alive).rooms == {one: ["absent"] for one in shards}
+
+
+def test_each_record_of_a_shard_is_signed_since_it_is_never_over(verified: Verifier) -> None:
+    signing, silent = LoggingWorker(Scribe(BOUNDS, key=KEY)), LoggingWorker()
+    for worker in (signing, silent):
+        for minutes in (1, 2):
+            worker.find_stalled(ARRIVED, ARRIVED + minutes * MINUTE)
+        worker.look(ARRIVED + HOUR)
+    kinds = [one["event"] for one in signing.records()]
+    assert kinds == ["timer_elapsed", "room_settled"] * 3
+    assert verified(signing.log, demands=CLOSED).rooms == {"shard-0": []}
+    code, said, _ = run("verify", "--key", KEY.public.text, "-", given=signing.log)
+    assert (code, "shard-0  whole: 6 records, signed up to here" in said) == (0, True)
+    lines = lines_of(signing.log)
+    anew = b"".join(rest_resealed(lines, 2))
+    assert verified(anew, demands=BY_KEY).rooms == {"shard-0": ["unsigned"]}
+    assert verified(b"".join(lines[:-1]), demands=BY_KEY).rooms == {"shard-0": ["unproven"]}
+    # Where nobody signs, there is nothing to close.
+    assert {one["event"] for one in silent.records()} == {"timer_elapsed"}
+    _, said, _ = run("verify", "--key", KEY.public.text, "-", given=silent.log)
+    assert "the chain of an account or a shard is never over" in said
+
+
 # -- the command ----------------------------------------------------------------------------------
 
 
-def run(*arguments: str, given: bytes = b"") -> tuple[int, str, str]:
+def run(*arguments: str, given: bytes = b"", keys: str = "") -> tuple[int, str, str]:
     done = subprocess.run(
-        [ROLLCALL, "audit", *arguments], input=given, capture_output=True, check=False, timeout=60
+        [ROLLCALL, "audit", *arguments],
+        env={"PATH": os.environ["PATH"], "ROLLCALL_AUDIT_PUBLIC_KEY": keys},
+        input=given,
+        capture_output=True,
+        check=False,
+        timeout=60,
     )
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
@@ -426,6 +615,37 @@ def test_the_command_ends_with_0_only_when_all_is_whole() -> None:
     assert "n 2 in standard input:2 does not fit its hash" in said
     assert RECORDED_ROOM not in said
     assert said.endswith("NOT WHOLE\n")
+
+
+def test_a_bar_is_drawn_on_a_terminal_and_nowhere_else(tmp_path: Path) -> None:
+    log = tmp_path / "worker.log"
+    log.write_bytes(OTHERS * 10_000 + STORM)
+    assert run("verify", str(log))[2] == ""
+    terminal, inside = pty.openpty()
+    done = subprocess.run(
+        [ROLLCALL, "audit", "verify", str(log)],
+        stdout=subprocess.PIPE,
+        stderr=inside,
+        check=True,
+        timeout=60,
+    )
+    os.close(inside)
+    drawn = os.read(terminal, 65_536)
+    os.close(terminal)
+    assert b"Reading  [" in drawn
+    assert b"100%" in drawn
+    assert done.stdout.endswith(b"\nWHOLE\n")
+
+
+def test_public_keys_may_come_from_the_environment(tmp_path: Path) -> None:
+    other = SigningKey.generated()[0].public.text
+    file = tmp_path / "audit.pub"
+    file.write_text(KEY.public.text)
+    for keys, ends_with in ((f"{other} {file}", 0), (KEY.public.text, 0), (other, 1), ("none", 2)):
+        code, said, _ = run("verify", "-", given=STORM, keys=keys)
+        assert code == ends_with, said
+    assert "and signed" in run("verify", "-", given=STORM, keys=KEY.public.text)[1]
+    assert "and signed" not in run("verify", "-", given=STORM)[1]
 
 
 def test_a_private_key_given_by_mistake_is_not_shown(tmp_path: Path) -> None:

@@ -229,6 +229,9 @@ def test_what_a_managed_redis_forbids_cannot_be_told_and_is_no_error(
     redis.execute_command("ACL", "SETUSER", "rollcall", "-info")
     findings = look_at_data(settings)
     assert marks(findings) == {"servers": "warning"}
+    [untold] = [one for one in findings if one.mark != "ok"]
+    assert "is not deposited again" in untold.what
+    assert untold.todo.endswith("+info")
     assert "hush" not in str(findings)
 
 

@@ -25,6 +25,13 @@ for (const room of document.querySelectorAll("article")) {
   });
   chart.addEventListener("pointerleave", () => { cursor.hidden = true; told.textContent = ""; asked(); });
   ask.addEventListener("input", asked);
+  // What a mouse sees as a tooltip, for fingers and the keyboard; a screen reader has said it already.
+  const behind = room.querySelector(".behind-it");
+  const tell = ({ target }) => {
+    const tip = target.closest(".tip");
+    if (tip) [behind.hidden, behind.textContent] = [false, tip.querySelector("title").textContent];
+  };
+  for (const kind of ["focusin", "pointerover"]) chart.addEventListener(kind, tell);
   room.querySelector(".zoom").addEventListener("input", ({ target }) => {
     const frame = chart.parentElement, middle = (frame.scrollLeft + frame.clientWidth / 2) / chart.clientWidth;
     chart.style.width = `${100 * target.value}%`;
