@@ -1,7 +1,8 @@
 """A RabbitMQ of a test's own, as Debian packages it: one node on loopback that may be broken.
 
-The node keeps everything in the test's folder and runs as whoever runs the tests. Erlang's name
-server, `epmd`, is started beside it: a node would start one by itself that outlives all of it.
+The node keeps everything in the test's folder, runs as whoever runs the tests, and ends with them,
+even if they are killed -9. Erlang's name server, `epmd`, is started beside it: a node would start
+one by itself that outlives all of it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import amqp
 from procfile import wait_for
 
 from console.embedded import free_port
+from console.tether import tethered
 
 # The one in /usr/sbin insists on root or on the package's own user; this is what it would start.
 _PROGRAM = "/usr/lib/rabbitmq/bin/rabbitmq-server"
@@ -147,7 +149,8 @@ class RabbitMQ:
         }
         with self.log.open("ab") as output:
             return subprocess.Popen(
-                command,
+                # What begins as a script ends its node when it is told to end.
+                tethered(command),
                 env=environment,
                 cwd=folder,
                 stdin=subprocess.DEVNULL,

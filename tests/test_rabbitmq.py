@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -149,6 +153,40 @@ def test_a_rabbitmq_that_hangs_holds_up_neither_the_door_nor_the_callbacks(
             assert [process.terminate() for process in (web, beat, worker)] == [0, 0, 0]
         finally:
             broker.go_on()
+
+
+STARTS = """
+import os, signal, sys
+from pathlib import Path
+from rabbitmq import RabbitMQ
+node = RabbitMQ(Path(sys.argv[1]))
+node.start()
+print(node.port, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_rabbitmq_ends_with_the_tests_that_started_it_though_they_are_killed(
+    tmp_path: Path,
+) -> None:
+    killed = subprocess.run(
+        [sys.executable, "-c", STARTS, str(tmp_path / "rabbitmq")],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=100,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+
+    def is_gone() -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", int(killed.stdout)), 1.0).close()
+        except OSError:
+            return True
+        return False
+
+    wait_for(is_gone)
 
 
 def test_wake_ups_that_nobody_takes_stay_bounded(settings: Settings, broker: RabbitMQ) -> None:

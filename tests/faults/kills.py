@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 from faults.places import Place
 from faults.said import lines_of
@@ -26,12 +27,16 @@ def at(*points: str) -> Inject:
         for number in range(times):
             armed = stage.crash_points / points[number % len(points)]
             armed.touch()
-            stage.wait_until(lambda: not armed.exists())  # noqa: B023
+            _wait_until_passed(stage, armed)
             stage.recover()
             stage.play(stage.random.random() / 2)
         return times
 
     return inject
+
+
+def _wait_until_passed(stage: Stage, armed: Path) -> None:
+    stage.wait_until(lambda: not armed.exists(), what=f"somebody passes {armed.name}")
 
 
 def at_the_spool(*points: str) -> Inject:
@@ -44,7 +49,7 @@ def at_the_spool(*points: str) -> Inject:
             place.breakable.stop()
             stage.play(1.0)
             place.breakable.start()
-            stage.wait_until(lambda: not armed.exists())  # noqa: B023
+            _wait_until_passed(stage, armed)
             stage.recover()
         return times
 

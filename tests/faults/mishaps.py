@@ -14,10 +14,10 @@ from servers import RedisServer
 # Where all processes pass all the time; those of the spool and of alerts are passed now and then.
 _STEPS = {
     "deposit": ("before", "unread", "after"),
-    "wake-up": ("before", "after"),
+    "wake-up": ("before", "unread", "after"),
     "lease": ("before", "unread", "after"),
-    "read": ("before", "after"),
-    "load": ("before", "after"),
+    "read": ("before", "unread", "after"),
+    "load": ("before", "unread", "after"),
     "commit": ("before", "unread", "after"),
     "audit": ("before", "half", "after"),
     "release": ("before", "unread", "after"),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from faults.evidence import Findings, examine
+from faults.forgotten import LOST_CALLBACKS, LOST_COMMITS, doubts
 from faults.places import Place, Places, single
 from faults.said import lines_of
 from faults.stage import Plan, Stage, staged
@@ -41,6 +42,8 @@ class Scenario(NamedTuple):
     # callbacks may be lost by that, which must be reported then.
     forgets: bool = False
     loses: bool = False
+    # The longest pause that is promised; none where there is no promise.
+    within_seconds: float = math.inf
     # Says what is missing on this machine; nothing where all is there.
     missing: Callable[[], str] = str
 
@@ -83,13 +86,7 @@ def play(scenario: Scenario, *, seed: int, times: int, folder: Path) -> Row:
             if not scenario.forgets:
                 found.problems += _audited(logs)
     found.problems += [f"{name} ended with {code}" for name, code in codes.items() if code]
-    return _judged(
-        scenario,
-        stage,
-        injected,
-        found,
-        Counter(str(line.get("event")) for line in lines_of(*logs)),
-    )
+    return judged(scenario, stage, injected, found, list(lines_of(*logs)))
 
 
 def _audited(logs: Collection[Path]) -> list[str]:
@@ -111,27 +108,14 @@ def _audited(logs: Collection[Path]) -> list[str]:
     return problems
 
 
-def _judged(
-    scenario: Scenario, stage: Stage, injected: int, found: Findings, said: Counter[str]
+def judged(
+    scenario: Scenario,
+    stage: Stage,
+    injected: int,
+    found: Findings,
+    lines: Sequence[dict[str, Any]],
 ) -> Row:
-    problems, notes = [*found.problems], []
-    answers = stage.sender.answers
-    if found.doubled:
-        problems.append("effects came twice")
-    if found.lost > stage.forgettable or (found.lost and not scenario.loses):
-        problems.append("callbacks are lost")
-    if found.lost and not any(said[event] for event in _LOSSES):
-        problems.append("the loss was not reported")
-    if found.forgotten and not scenario.forgets:
-        problems.append(f"{found.forgotten} records of the audit are of no commit")
-    elif found.forgotten:
-        notes.append(f"{found.forgotten} records of the audit are of commits that Redis forgot")
-    if answers.keys() - {204, 503}:
-        problems.append(f"the door answered {dict(answers)}")
-    if answers[503]:
-        # Not acknowledged, and said so: where nothing is to be lost, it is sent again.
-        notes.append(f"answered 503 {answers[503]} times")
-    notes += [f"{event} {said[event]}" for event in _LOSSES if said[event] and scenario.forgets]
+    """Hold what was found beside what is promised, and beside what the processes said of it."""
     return Row(
         fault=scenario.fault,
         times=injected,
@@ -139,10 +123,48 @@ def _judged(
         lost=found.lost,
         doubled=found.doubled,
         pause=max(stage.pauses, default=0.0),
-        problems=tuple(problems),
-        note="; ".join(notes),
+        problems=tuple(_problems(scenario, stage, found, lines)),
+        note="; ".join(_notes(stage, found, lines)),
     )
 
 
-# The log lines that say that Redis has forgotten something.
-_LOSSES = ("redis_lost_its_tail", "redis_lost_commits")
+def _problems(
+    scenario: Scenario, stage: Stage, found: Findings, lines: Sequence[dict[str, Any]]
+) -> Iterator[str]:
+    yield from found.problems
+    pause, promised = max(stage.pauses, default=0.0), scenario.within_seconds
+    if pause > promised:
+        yield f"caught up only after {pause:.1f} s, and {promised:g} s are promised"
+    if found.doubled:
+        yield "effects came twice"
+    if found.lost > stage.forgotten.deposits or (found.lost and not scenario.loses):
+        yield "callbacks are lost"
+    if found.lost and not any(line.get("event") in _LOSSES for line in lines):
+        yield "the loss was not reported"
+    # What a Redis forgets that is killed under `everysec`, nobody can count.
+    if stage.forgotten.times or not scenario.forgets:
+        yield from doubts(stage.forgotten, lines, all_taken=not scenario.loses)
+    if found.forgotten and not scenario.forgets:
+        yield f"{found.forgotten} records of the audit are of no commit"
+    if answers := stage.sender.answers.keys() - {204, 503}:
+        yield f"the door answered {sorted(answers)}"
+
+
+def _notes(stage: Stage, found: Findings, lines: Sequence[dict[str, Any]]) -> Iterator[str]:
+    forgotten = stage.forgotten
+    if forgotten.times:
+        commits = forgotten.commits.total()
+        yield f"Redis forgot {forgotten.deposits} callbacks and {commits} commits"
+    for event, number in _LOSSES.items():
+        told = [line[number] for line in lines if line.get("event") == event]
+        if told:
+            yield f"{event} said {sum(told)}"
+    if found.forgotten:
+        yield f"{found.forgotten} records of the audit are of commits that Redis forgot"
+    if refused := stage.sender.answers[503]:
+        # Not acknowledged, and said so: where nothing is to be lost, it is sent again.
+        yield f"answered 503 {refused} times"
+
+
+# The log lines that say that Redis has forgotten something, and where they say how much.
+_LOSSES = {LOST_CALLBACKS: "lost_at_least", LOST_COMMITS: "lost"}

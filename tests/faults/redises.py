@@ -14,6 +14,8 @@ from procfile import metrics
 _NO_MASTER = 1
 # Callbacks of a second or two.
 _LITTLE = 256 * 1024
+# What is over at once happens so often before everybody may recover from it.
+_IN_A_ROW = 10
 
 
 def restarted(stage: Stage, place: Place, times: int) -> int:
@@ -51,19 +53,21 @@ def paused(stage: Stage, place: Place, times: int) -> int:
 def clients_killed(stage: Stage, place: Place, times: int) -> int:
     """Cut all connections, with CLIENT KILL TYPE normal."""
     with place.breakable.client() as client:
-        for _ in range(times):
+        for number in range(1, times + 1):
             client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            if number % _IN_A_ROW == 0 or number == times:
+                stage.recover()
             stage.play(stage.random.random() / 5)
-    stage.recover()
     return times
 
 
 def scripts_flushed(stage: Stage, place: Place, times: int) -> int:
     with place.breakable.client() as client:
-        for _ in range(times):
+        for number in range(1, times + 1):
             client.script_flush()
+            if number % _IN_A_ROW == 0 or number == times:
+                stage.recover()
             stage.play(stage.random.random() / 10)
-    stage.recover()
     return times
 
 

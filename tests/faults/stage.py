@@ -15,6 +15,7 @@ from random import Random
 from typing import NamedTuple
 
 from faults.evidence import unapplied
+from faults.forgotten import Forgotten
 from faults.meetings import Params
 from faults.sender import TOKEN, Sender
 from faults.supervisor import Supervisor
@@ -83,8 +84,8 @@ class Stage:
         self._looked_at = 0
         # How long it took after each fault until all that had been acknowledged was applied.
         self.pauses: list[float] = []
-        # How many callbacks were acknowledged of which Redis was made to know nothing.
-        self.forgettable = 0
+        # What Redis was made to forget, where that can be counted.
+        self.forgotten = Forgotten()
 
     def client(self) -> Redis:
         """Make a client of the data, for looking and for breaking."""
@@ -135,8 +136,16 @@ class Stage:
             return False
         return not waiting and not any(map(_spooled, self.settings.spool_dir.rglob("*.spool")))
 
-    def wait_until(self, so: Callable[[], object], seconds: float = _RECOVERY_SECONDS) -> None:
-        """Wait until something is so, or fail; where Redis does not answer, it is not so yet."""
+    def wait_until(
+        self, so: Callable[[], object], seconds: float = _RECOVERY_SECONDS, *, what: object = None
+    ) -> None:
+        """Wait until something is so, or fail; where Redis does not answer, it is not so yet.
+
+        Args:
+            so: asked again and again.
+            seconds: for how long at most.
+            what: what is waited for, in words; by default the function itself.
+        """
         deadline = time.monotonic() + seconds
         while True:
             try:
@@ -144,7 +153,7 @@ class Stage:
                     return
             except (RedisError, OSError):
                 pass
-            assert time.monotonic() < deadline, f"not within {seconds} s: {so}"
+            assert time.monotonic() < deadline, f"not within {seconds:g} s: {what or so}"
             time.sleep(0.01)
 
 

@@ -1,6 +1,7 @@
 """The supervisor: web, worker and beat as an init system runs them; what dies is started again.
 
-It starts the Procfile's commands and knows nothing of what they do.
+It starts the Procfile's commands and knows nothing of what they do. They end with it, even if it is
+killed -9.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from typing import IO
 import psutil  # type: ignore[import-untyped]  # it carries no types
 from faults.log_pipe import LogPipe
 from procfile import commands
+
+from console.tether import tethered
 
 _LOOK_SECONDS = 0.05
 _STOP_SECONDS = 30.0
@@ -48,6 +51,7 @@ class Supervisor:
         self._last_start = 0.0
         self._lock = threading.Lock()
         self._stopping = threading.Event()
+        self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
 
     def log(self, name: str) -> Path:
@@ -116,6 +120,7 @@ class Supervisor:
         with self._lock:
             for process in self._all:
                 _kill_group(process)
+        self._closed.set()
 
     def _watch(self) -> None:
         started: dict[str, float] = {}
@@ -128,12 +133,14 @@ class Supervisor:
                     if process.poll() is not None and late and not self._stopping.is_set():
                         started[name] = time.monotonic()
                         self._start(name)
+        # What this thread has started would be told to end as soon as it is over.
+        self._closed.wait()
 
     def _start(self, name: str) -> None:
         program, *arguments = commands()[name.partition("-")[0]]
         with self._output(name) as output:
             process = subprocess.Popen(
-                [str(Path(sys.executable).parent / program), *arguments],
+                tethered([str(Path(sys.executable).parent / program), *arguments]),
                 env=self._environment,
                 cwd=self._folder,
                 stdout=output,

@@ -23,20 +23,19 @@ from typing import Any
 FOLDER = "ROLLCALL_TEST_CRASH"
 # The steps, and where the code takes them: a module, and a method in it.
 STEPS = {
-    "deposit": ("ingest.inbox", "Inbox.deposit"),
+    "deposit": ("ingest.inbox", "Inbox.deposit_all"),
     "wake-up": ("schemas.wakeups", "WakeUps.send"),
     "spool-put": ("ingest.spool_file", "SpoolFile.add"),
     "spool-send": ("ingest.inbox", "Inbox.deposit_again"),
     "spool-settle": ("ingest.spool_file", "SpoolFile.settle"),
-    "lease": ("workers.store", "Store.take"),
     "read": ("workers.store", "Store.read"),
-    "load": ("workers.store", "Store.load"),
-    "commit": ("workers.store", "Store.commit"),
-    "audit": ("workers.drain", "Drain._write"),
-    "release": ("workers.store", "Store.release"),
+    "audit": ("workers.committing", "Committing.write"),
     "send-alert": ("workers.notify.webhook", "WebhookChannel.send"),
     "notify": ("workers.notify.outbox", "Outbox.commit"),
 }
+# The steps of a worker that are sent together with those of other shards, and by what.
+ASKED = frozenset({"lease", "load", "commit", "release"})
+SEND = ("workers.store", "Store.send")
 # Where a point lies in its step. `unread` is between a command that was sent and its reply; `half`
 # writes half of what was to be written. At `stop` the process is not killed but stopped, and its id
 # is left in a file named so.
@@ -75,12 +74,35 @@ def _crashing(step: str, method: Callable[..., Any]) -> Callable[..., Any]:
     def passing(self: Any, *args: Any, **kwargs: Any) -> Any:
         _crash_if_armed(f"{step}.{BEFORE}")
         _stop_if_armed(f"{step}.{STOP}")
-        _under_way.step = step
+        # What is done within another step is a part of that.
+        outer = getattr(_under_way, "step", None)
+        _under_way.step = outer or step
         try:
             result = method(self, *args, **kwargs)
         finally:
-            _under_way.step = None
+            _under_way.step = outer
         _crash_if_armed(f"{step}.{AFTER}")
+        return result
+
+    return passing
+
+
+def _crashing_asks(send: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for whatever is asked in one round trip."""
+
+    @wraps(send)
+    def passing(self: Any, asks: Any) -> Any:
+        steps = sorted({ask.step for ask in asks} & ASKED)
+        for step in steps:
+            _crash_if_armed(f"{step}.{BEFORE}")
+            _stop_if_armed(f"{step}.{STOP}")
+        _under_way.asked = steps
+        try:
+            result = send(self, asks)
+        finally:
+            _under_way.asked = ()
+        for step in steps:
+            _crash_if_armed(f"{step}.{AFTER}")
         return result
 
     return passing
@@ -117,8 +139,9 @@ def _marked(how: str) -> bool:
 def _unread(read_response: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(read_response)
     def passing(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if step := getattr(_under_way, "step", None):
-            _crash_if_armed(f"{step}.{UNREAD}")
+        for step in (getattr(_under_way, "step", None), *getattr(_under_way, "asked", ())):
+            if step:
+                _crash_if_armed(f"{step}.{UNREAD}")
         return read_response(self, *args, **kwargs)
 
     return passing
@@ -145,6 +168,10 @@ def _change(module: ModuleType) -> None:
             of, method = path.split(".")
             changed = getattr(module, of)
             setattr(changed, method, _crashing(step, getattr(changed, method)))
+    if module.__name__ == SEND[0]:
+        of, method = SEND[1].split(".")
+        store = getattr(module, of)
+        setattr(store, method, _crashing_asks(getattr(store, method)))
     if module.__name__ == "schemas.logs":
         lines = module.Lines
         lines._write_some = _half_written(lines._write_some)  # noqa: SLF001  # all lines pass there
