@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import gc
 
 from flask import Flask
@@ -14,6 +13,7 @@ from ingest.doorbell import Bell, open_doorbell
 from ingest.gateway import Gateway
 from ingest.health import health_views
 from ingest.inbox import Inbox, open_inbox
+from ingest.log_thread import LogThread
 from ingest.metrics import AskedNow, MeasuredDeposits, Metrics, forget_dead_processes, metrics_views
 from ingest.openapi import openapi_views
 from ingest.orphan import end_with_parent
@@ -64,15 +64,21 @@ def create_app(
 def from_environment() -> Gateway:
     """Make the application of a web process, as Granian asks for it in each of its workers."""
     settings = Settings.from_environment()
-    configure_logs(Lines(1), "web", hide_names=settings.audit_identity == HASHED)
+    log = LogThread(Lines(1))
+    configure_logs(log, "web", hide_names=settings.audit_identity == HASHED)
     end_with_parent()
     forget_dead_processes()
     app = create_app(settings)
     deposits: Deposits = app.extensions["deposits"]
     deposits.start()
-    # What lies in the spool is found by the next process; to close it tidily saves that the work.
-    atexit.register(deposits.stop)
     # What is there by now stays, and need not be looked through again for what can be thrown away.
     gc.freeze()
+
+    def stop() -> None:
+        # What lies in the spool is found by the next process; to close it tidily saves that the
+        # work.
+        deposits.stop()
+        log.stop()
+
     # One byte more lets the view see that a chunked body, which tells no length, is too long.
-    return Gateway(app, MAX_BODY_BYTES + 1, on_loop=(PATH,))
+    return Gateway(app, MAX_BODY_BYTES + 1, on_loop=(PATH,), stop=stop)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,7 @@ class Gateway:
         max_body_bytes: int,
         *,
         on_loop: Collection[str] = (),
+        stop: Callable[[], None] = lambda: None,
         body_seconds: float = _BODY_SECONDS,
     ) -> None:
         """Set up the threads.
@@ -54,13 +55,19 @@ class Gateway:
             max_body_bytes: of a longer one no more than this is read. A body that announces that
                 it is longer is not read at all.
             on_loop: the paths whose views wait for nothing, or as `ingest.waiting` has it.
+            stop: called when the last request was answered, before the process ends.
             body_seconds: how long a body may take.
         """
         self._app = app
         self._max_body_bytes = max_body_bytes
         self._on_loop = frozenset(on_loop)
+        self._stop = stop
         self._body_seconds = body_seconds
         self._threads = ThreadPoolExecutor(_THREADS, "door")
+
+    def __rsgi_del__(self, _loop: asyncio.AbstractEventLoop) -> None:
+        """End: Granian calls this, and its processes, being forked, do not come to `atexit`."""
+        self._stop()
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         headers = _joined(scope.headers.items())

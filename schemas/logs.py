@@ -18,7 +18,7 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -138,7 +138,14 @@ def _iso_seconds(seconds: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
-def configure_logs(lines: Lines, process: str, *, hide_names: bool = False) -> None:
+class TakesLines(Protocol):
+    """Where lines go."""
+
+    def write(self, lines: bytes) -> None:
+        """Write lines, each ended by a newline; may raise OSError where nobody takes them."""
+
+
+def configure_logs(lines: TakesLines, process: str, *, hide_names: bool = False) -> None:
     """Send every log record of this process, ours and the libraries', through `lines`.
 
     Args:
@@ -190,7 +197,8 @@ def hear_everything() -> None:
     sys.excepthook, threading.excepthook = ended, thread_ended
 
 
-def _say(lines: Lines, line: bytes) -> None:
+def say(lines: TakesLines, line: bytes) -> None:
+    """Write a line, or several; on standard error where nobody takes them."""
     try:
         lines.write(line)
     except OSError:
@@ -202,22 +210,22 @@ def _say(lines: Lines, line: bytes) -> None:
 class _Speaker:
     """The end of structlog's chain: every level is a line."""
 
-    def __init__(self, lines: Lines) -> None:
+    def __init__(self, lines: TakesLines) -> None:
         self._lines = lines
 
     def msg(self, line: bytes) -> None:
-        _say(self._lines, line)
+        say(self._lines, line)
 
     debug = info = warning = error = critical = msg
 
 
 class _LinesHandler(logging.Handler):
-    def __init__(self, lines: Lines) -> None:
+    def __init__(self, lines: TakesLines) -> None:
         super().__init__()
         self._lines = lines
 
     def emit(self, record: logging.LogRecord) -> None:
-        _say(self._lines, self.format(record).encode() + b"\n")
+        say(self._lines, self.format(record).encode() + b"\n")
 
 
 def _stamp(process: str) -> Processor:
