@@ -1,8 +1,9 @@
 """What the documents say is so: commands run, tables are those of the schemas, samples are real.
 
-The README's commands are run against `rollcall up --demo`, with the values for $REDIS_URL and $LOGS
-that it prints, as the README tells. Two kinds are not run as they stand: `make` (it would run these
-tests again) is asked what it would do, and the request to Twilio is sent to a sink on this machine.
+README stands here for the guides in docs/ as well. Their commands are run against `rollcall up
+--demo`, with the values for $REDIS_URL and $LOGS that it prints, as the README tells. Two kinds are
+not run as they stand: `make` (it would run these tests again) is asked what it would do, and the
+request to Twilio is sent to a sink on this machine.
 """
 
 from __future__ import annotations
@@ -42,7 +43,14 @@ from schemas.events import ALERT_EVENTS, DERIVED_EVENTS, EventType
 from schemas.settings import Settings
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+GUIDES = [
+    ROOT / "README.md",
+    *(
+        ROOT / "docs" / f"{name}.md"
+        for name in ("settings", "door", "events", "worker-log", "operating")
+    ),
+]
+README = "\n".join(guide.read_text() for guide in GUIDES)
 PROSE = " ".join(README.split())
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 # An idle machine needs 3 s to be ready and 5 s for the demo.
@@ -440,22 +448,25 @@ def test_the_fields_of_the_log_are_those_of_a_real_line(shell: Shell) -> None:
 # -- the other documents -------------------------------------------------------------------------
 
 
+def anchors_of(document: Path) -> set[str]:
+    return {
+        re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-")
+        for heading in re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    }
+
+
 @pytest.mark.parametrize(
     "document",
-    [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "docs" / "audit.md", *DECISIONS],
+    [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")), *DECISIONS],
 )
 def test_what_a_document_points_to_is_there(document: Path) -> None:
     text = document.read_text()
-    links = re.findall(r"\]\((?!https?://)([^)#]+)(?:#[^)]*)?\)", text)
-    assert all((document.parent / link).exists() for link in links)
+    for link, anchor in re.findall(r"\]\((?!https?://)([^)#]*)(?:#([^)]*))?\)", text):
+        place = document.parent / link if link else document
+        assert place.exists(), link
+        assert not anchor or anchor in anchors_of(place), (link, anchor)
     paths = re.findall(r"`([a-z_]+/[a-z_./]+\.(?:py|lua|yaml|conf|jsonl))`", text)
     assert [path for path in paths if not (ROOT / path).exists()] == []
-    anchors = re.findall(r"\]\(#([^)]+)\)", text)
-    headings = {
-        re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-")
-        for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
-    }
-    assert set(anchors) <= headings
     used = re.findall(r"`rollcall ([a-z]+)", text)
     assert set(used) <= rollcall.commands.keys()
 

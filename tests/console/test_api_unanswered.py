@@ -26,7 +26,7 @@ from schemas.settings import Settings
 from workers import records
 from workers.room.facts import Facts
 
-README = (Path(__file__).parent.parent.parent / "README.md").read_text()
+EVENTS = (Path(__file__).parent.parent.parent / "docs" / "events.md").read_text()
 PATHS = ["/api/rooms", f"/api/rooms/{ROOM}", "/api/nothing", "/"]
 
 
@@ -235,7 +235,7 @@ def test_a_fault_of_our_own_tells_nothing_of_itself(
 
 def test_the_readme_has_the_reasons() -> None:
     head = re.search(
-        r"^\| `reason` of the console \|.*\n\|[-|]+\n((?:\|.*\n)+)", README, re.MULTILINE
+        r"^\| `reason` of the console \|.*\n\|[-|]+\n((?:\|.*\n)+)", EVENTS, re.MULTILINE
     )
     assert head
     shown = {
