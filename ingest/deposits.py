@@ -32,7 +32,9 @@ _ADOPT_SECONDS = 5.0
 _FULL_SECONDS = 10.0
 # A disk that is slower than this answers nobody in time.
 _DISK_SECONDS = 0.4
-_STOP_SECONDS = 2.0
+# Twice as long as Redis or the disk may take. What is waited for at the end, here and elsewhere, is
+# less than what Granian leaves (ingest/serve.py).
+_STOP_SECONDS = 1.0
 
 State = Literal["ready", "spooling", "unavailable"]
 
@@ -78,7 +80,10 @@ class Deposits:
                 # Redis itself is well, and other shards have room.
                 self._note_full()
             except Exception as error:  # noqa: BLE001  # of a peer that is no Redis, the client raises anything
-                self._switch(error)
+                # Where its own shard failed, the others go on, and the replay says what it is. What
+                # failed for all, `_carry` has seen.
+                if not isinstance(error, UnavailableError):
+                    self._switch(error)
         self._spool.put(placed.params, placed.token, seconds=_DISK_SECONDS)
         return self._inbox.receipt_of_spooled(placed)
 

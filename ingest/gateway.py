@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 # For whoever watches over the process, who may have to wait for Redis.
 _THREADS = 8
+# The largest recorded callback has 1 KiB. To take apart a request that is as large as may be costs
+# some 20 ms, which anybody can ask for without a signature: it must not have the loop to itself,
+# and few threads share the interpreter with it.
+_LARGE_BYTES = 8 * 1024
+_THREADS_FOR_LARGE = 2
 # Twilio's body comes with its head, and Twilio gives up a connection after 5 s itself
 # (https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides).
 _BODY_SECONDS = 5.0
@@ -64,6 +69,7 @@ class Gateway:
         self._stop = stop
         self._body_seconds = body_seconds
         self._threads = ThreadPoolExecutor(_THREADS, "door")
+        self._threads_for_large = ThreadPoolExecutor(_THREADS_FOR_LARGE, "large")
 
     def __rsgi_del__(self, _loop: asyncio.AbstractEventLoop) -> None:
         """End: Granian calls this, and its processes, being forked, do not come to `atexit`."""
@@ -73,22 +79,24 @@ class Gateway:
         headers = _joined(scope.headers.items())
         body = await self._body(headers, protocol)
         environ = _environ(scope, headers, body)
-        if scope.path in self._on_loop:
-            answer = await on_loop(_answer, self._app, environ)
-        else:
+        waits = scope.path not in self._on_loop
+        if waits or len(scope.query_string) + body.size > _LARGE_BYTES:
             loop = asyncio.get_running_loop()
-            answer = await loop.run_in_executor(self._threads, _answer, self._app, environ)
+            threads = self._threads if waits else self._threads_for_large
+            answer = await loop.run_in_executor(threads, _answer, self._app, environ)
+        else:
+            answer = await on_loop(_answer, self._app, environ)
         protocol.response_bytes(*answer)
 
-    async def _body(self, headers: dict[str, str], protocol: HTTPProtocol) -> io.IOBase:
+    async def _body(self, headers: dict[str, str], protocol: HTTPProtocol) -> _Body | _NoBody:
         chunked = "transfer-encoding" in headers
         # The server has made sure that it is a number.
         length = int(headers.get("content-length") or 0)
         if length > self._max_body_bytes or not (length or chunked):
-            return io.BytesIO()
+            return _Body(b"")
         try:
             async with asyncio.timeout(self._body_seconds):
-                return io.BytesIO(await self._chunks(protocol) if chunked else await protocol())
+                return _Body(await self._chunks(protocol) if chunked else await protocol())
         except TimeoutError:
             return _NoBody(TooSlowError())
         except ProtocolClosed:
@@ -104,8 +112,18 @@ class Gateway:
         return bytes(body)
 
 
+class _Body(io.BytesIO):
+    """A body that lies in memory."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body)
+        self.size = len(body)
+
+
 class _NoBody(io.RawIOBase):
     """Stands for a body that has not come, so that who does not read it need not care."""
+
+    size = 0
 
     def __init__(self, error: Exception) -> None:
         super().__init__()

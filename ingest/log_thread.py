@@ -18,7 +18,7 @@ from schemas.logs import Lines, say
 _GATHER_SECONDS = 0.02
 # Some 15,000 callbacks.
 _MOST_BYTES = 4 * 1024 * 1024
-_STOP_SECONDS = 2.0
+_STOP_SECONDS = 1.0
 
 _log = structlog.get_logger(__name__)
 
@@ -59,6 +59,9 @@ class LogThread:
         self._stopping.set()
         self._some.set()
         self._thread.join(_STOP_SECONDS)
+        if not self._thread.is_alive() and (left := self._take()):
+            # Somebody was just at it.
+            say(self._lines, left)
 
     def _run(self) -> None:
         while not self._stopping.is_set():

@@ -132,6 +132,20 @@ def test_a_shard_that_is_full_or_fails_does_no_harm_to_the_others_of_its_batch(
     assert {one.shard for one in inbox.recent.take()} == {1, 3}
 
 
+def test_a_shard_that_fails_sends_its_own_callbacks_to_the_disk_and_no_others(
+    make_app: Callable[..., Flask], inbox: Inbox, settings: Settings, redis: Redis, log: list[Any]
+) -> None:
+    of_shards = {shard_of(room, settings.shards): room for room in ROOMS}
+    redis.set(Keyspace(settings.prefix).shard(2).inbox, "not a stream")
+    deposits = make_app(inbox).extensions["deposits"]
+    for _ in range(5):
+        assert deposits.deposit(callback(of_shards[2]), "").spooled
+        assert not deposits.deposit(callback(of_shards[3]), "").spooled
+        deposits.look()
+    assert deposits.state() == "ready"
+    assert "spooling_began" not in [one["event"] for one in log]
+
+
 def test_a_script_that_redis_forgot_takes_the_whole_batch(inbox: Inbox, redis: Redis) -> None:
     redis.script_flush()
     answers = inbox.deposit_all([inbox.place(callback(room), "") for room in ROOMS])
@@ -203,6 +217,27 @@ def test_a_view_that_takes_long_elsewhere_does_not_hold_up_a_callback() -> None:
     slow.scope.path = "/readyz"
     ask_at_once(app, slow, quick)
     assert (slow.status, quick.status) == (204, 204)
+
+
+def test_a_request_as_large_as_may_be_does_not_have_the_loop_to_itself() -> None:
+    answered = threading.Event()
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        if environ["CONTENT_LENGTH"] == "1":
+            answered.set()
+        else:
+            assert answered.wait(SOON)
+        start_response("204 NO CONTENT", [])
+        return []
+
+    large = [
+        Request(("content-length", "9000"), chunks=(b"x" * 9000,)),
+        Request(("content-length", "2"), chunks=(b"xx",)),
+    ]
+    large[1].scope.query_string = "y" * 9000
+    small = Request(("content-length", "1"), chunks=(b"x",))
+    ask_at_once(app, *large, small)
+    assert [one.status for one in (*large, small)] == [204] * 3
 
 
 def test_an_error_in_the_view_is_a_problem_and_the_loop_goes_on(
