@@ -68,7 +68,10 @@ class Chained(Struct, tag_field="event", kw_only=True):
     shard: Annotated[int, Meta(description="the shard that was drained")]
     task_id: Annotated[
         str | UnsetType | None,
-        Meta(description="the Celery task; null where the sweep drained the shard itself"),
+        Meta(
+            description="the Celery task that began the round of this and other shards, whichever"
+            " it named; null where the sweep drained the shard itself"
+        ),
     ] = UNSET
     worker: Annotated[str | UnsetType, Meta(description="host and process")] = UNSET
     revision_before: Annotated[int, Meta(description="the room's revision before")]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from redis import Redis, RedisError
+from redis import Redis
 from redis.commands.core import Script
 from redis.exceptions import NoScriptError
 
@@ -37,8 +37,8 @@ def send(redis: Redis, asks: Sequence[Ask[Any]]) -> list[Any]:
     """Send asks in one round trip, or one a node.
 
     Returns:
-        what Redis answered to each, or the RedisError that it failed with: it may have taken
-        effect then or not.
+        what Redis answered to each, or the error that it failed with: it may have taken effect
+        then or not. Whatever the error is, each that asked has to give its shard back.
     """
     with redis.pipeline(transaction=False) as pipeline:
         for ask in asks:
@@ -50,7 +50,7 @@ def send(redis: Redis, asks: Sequence[Ask[Any]]) -> list[Any]:
                 pipeline.execute_command(*ask.values, *ask.keys)
         try:
             answers = pipeline.execute(raise_on_error=False)
-        except RedisError as error:
+        except Exception as error:  # noqa: BLE001  # handed to all that asked, who raise it
             return [error] * len(asks)
     return [_with_its_script(ask, answer) for ask, answer in zip(asks, answers, strict=True)]
 
@@ -61,5 +61,5 @@ def _with_its_script(ask: Ask[Any], answer: Any) -> Any:
         return answer
     try:
         return ask.script(ask.keys, ask.values)
-    except RedisError as error:
+    except Exception as error:  # noqa: BLE001  # handed to the one that asked, who raises it
         return error

@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
-from redis import RedisError
 
 from schemas.errors import LeaseLostError
 from schemas.logs import Lines
@@ -33,6 +32,11 @@ from workers.turns import Done, Drained, Turn, Work
 
 # Digesting may take this much of the lease; the rest is for the commit.
 _DIGEST_SECONDS = LEASE_MS / 1000 / 3
+# Time that runs at the end of a slice may take as long as callbacks have had: with less, rooms that
+# are due would fall behind where everybody is busy. All shards of a process do so together.
+_TIMERS_SECONDS = SLICE_SECONDS
+# What every entry of an inbox came after.
+_NOTHING_TAKEN = b"0-0"
 # Machines whose clocks are kept at all differ by less, in microseconds.
 _AHEAD = 5 * 60 * 1_000_000
 
@@ -132,7 +136,7 @@ class Drain:
         return (yield from self._committing.commit(hold, batch, digester)) or hold
 
     def _turns(self, hold: Hold, entries: Sequence[Entry], around: Circumstances) -> Work:
-        callbacks, last = 0, b""
+        callbacks, last = 0, _NOTHING_TAKEN
         while True:
             count = 0
             if entries:
@@ -143,7 +147,8 @@ class Drain:
             turn: Turn = yield Done(count, flooded)
             entries = turn.entries
             if turn.over:
-                handed_on = yield from self._hand_on(hold, last, around)
+                seconds = 0.0 if turn.leaving else _TIMERS_SECONDS
+                handed_on = yield from self._hand_on(hold, last, around, seconds)
                 return Drained(hold.shard, callbacks, handed_on)
             if turn.quiet:
                 left = yield from self._let_go(hold, around)
@@ -164,20 +169,28 @@ class Drain:
             yield from self._release(hold, hand_on=True)
         return elapsed
 
-    def _hand_on(self, hold: Hold, last: bytes, around: Circumstances) -> Asking[bool]:
-        """Give the shard back in any case; tell whether somebody else is to be woken for it."""
-        released = yield from self._release(hold)
-        if released == "due":
-            elapsed = yield from self._elapse(hold, around)
-        elif released == "waiting" and last:
-            # Callbacks wait, so time has come as far as the last that was taken, and no further.
-            # Without this, rooms of a busy shard would never be looked at.
-            elapsed = yield from self._elapse(hold, around, last)
-        else:
-            elapsed = hold
-        if released in {"due", "waiting"}:
-            released = yield from self._release(elapsed or hold, hand_on=True)
-        return released == "handed-on" and elapsed is not None
+    def _hand_on(
+        self, hold: Hold, last: bytes, around: Circumstances, seconds: float
+    ) -> Asking[bool]:
+        """Give the shard back in any case; tell whether somebody else is to be woken for it.
+
+        Before that, time runs in all rooms that are due, for so many seconds: in a busy shard,
+        which is never quiet, this is when it does.
+        """
+        over = time.monotonic() + seconds
+        while True:
+            released = yield from self._release(hold)
+            if released not in {"due", "waiting"}:
+                return False
+            # While callbacks wait, and one may have come since it was last asked, time has come as
+            # far as the last that was taken, and no further.
+            taken = last if released == "waiting" else None
+            elapsed = yield from self._elapse(hold, around, taken)
+            none_left = elapsed == hold and released == "waiting"
+            if elapsed is None or none_left or time.monotonic() > over:
+                handed_on = yield from self._release(elapsed or hold, hand_on=True)
+                return handed_on == "handed-on" and elapsed is not None
+            hold = elapsed
 
     def _release(self, hold: Hold, *, hand_on: bool = False) -> Asking[Released]:
         return answer_to(self._store.release(hold, hand_on=hand_on, audited=True))
@@ -241,5 +254,5 @@ class Drain:
         """
         try:
             yield from answer_to(self._store.release(hold, hand_on=True, audited=False))
-        except RedisError as error:
+        except Exception as error:  # noqa: BLE001  # what it is given back for is raised, and says more
             log.warning("shard_not_given_back", shard=hold.shard, error=type(error).__name__)

@@ -12,8 +12,9 @@ from typing import NamedTuple
 from workers.batch import Hold
 from workers.records import Record
 
-# Of records as they are stored, a shard. As objects they take several times as much.
-_BYTES = 1 << 20
+# Of records as they are stored, for all shards together. As objects they take six to nine times as
+# much, in each process of a worker: some 30 MiB at the most, however many shards there are.
+_BYTES = 4 << 20
 
 
 class Kept(NamedTuple):
@@ -23,37 +24,27 @@ class Kept(NamedTuple):
     size: int
 
 
-class _Shard:
-    """What is known of one shard; the room that was heard of last comes last."""
-
-    def __init__(self, token: str) -> None:
-        self.token = token
-        self.rooms: dict[str, Kept] = {}
-        self.size = 0
-
-    def put(self, room_sid: str, kept: Kept) -> None:
-        self.drop(room_sid)
-        self.rooms[room_sid] = kept
-        self.size += kept.size
-
-    def drop(self, room_sid: str) -> None:
-        before = self.rooms.pop(room_sid, None)
-        if before:
-            self.size -= before.size
-
-
 class Known:
-    """The rooms that a process knows, shard by shard."""
+    """The rooms that a process knows."""
 
     def __init__(self) -> None:
-        self._shards: dict[int, _Shard] = {}
+        # With which token the rooms of a shard are known.
+        self._tokens: dict[int, str] = {}
+        # By shard and RoomSid; the one that was asked for or noted last comes last.
+        self._rooms: dict[tuple[int, str], Kept] = {}
+        self._size = 0
 
     def among(self, hold: Hold, room_sids: Iterable[str]) -> dict[str, Record]:
         """Tell what is known of these rooms: nothing, where others have committed since."""
-        shard = self._shards.get(hold.shard)
-        if shard is None or shard.token != hold.token:
-            return {}
-        return {sid: shard.rooms[sid].record for sid in room_sids if sid in shard.rooms}
+        if self._tokens.get(hold.shard) != hold.token:
+            self._forget(hold.shard)
+        found = {}
+        for room_sid in room_sids:
+            kept = self._drop(hold.shard, room_sid)
+            if kept:
+                self._put(hold.shard, room_sid, kept)
+                found[room_sid] = kept.record
+        return found
 
     def note(self, before: Hold, after: Hold, rooms: Mapping[str, Kept | None]) -> None:
         """Note what a commit has written.
@@ -63,14 +54,30 @@ class Known:
             after: the one that it left.
             rooms: the rooms it was about; None for those that must be read again.
         """
-        shard = self._shards.get(before.shard)
-        if shard is None or shard.token != before.token:
-            shard = self._shards[before.shard] = _Shard("")
-        shard.token = after.token
+        shard = before.shard
+        # It comes back last: should this break off half way, nothing is known of the shard.
+        if self._tokens.pop(shard, None) != before.token:
+            self._forget(shard)
         for room_sid, kept in rooms.items():
-            if kept is None:
-                shard.drop(room_sid)
-            else:
-                shard.put(room_sid, kept)
-        while shard.size > _BYTES:
-            shard.drop(next(iter(shard.rooms)))
+            self._drop(shard, room_sid)
+            if kept:
+                self._put(shard, room_sid, kept)
+        while self._size > _BYTES:
+            self._drop(*next(iter(self._rooms)))
+        self._tokens[shard] = after.token
+
+    def _put(self, shard: int, room_sid: str, kept: Kept) -> None:
+        self._rooms[shard, room_sid] = kept
+        self._size += kept.size
+
+    def _drop(self, shard: int, room_sid: str) -> Kept | None:
+        kept = self._rooms.pop((shard, room_sid), None)
+        if kept:
+            self._size -= kept.size
+        return kept
+
+    def _forget(self, shard: int) -> None:
+        self._tokens.pop(shard, None)
+        for of, room_sid in [*self._rooms]:
+            if of == shard:
+                self._drop(of, room_sid)

@@ -20,7 +20,7 @@ from workers.turns import Done, Drained, Turn, Work
 # A shard is given way with after this long, so that none starves while others have a flood.
 SLICE_SECONDS = 1.0
 # Whoever has its full share goes on with it, slice after slice, and then lets others have it.
-_LIFE_SECONDS = 10.0
+LIFE_SECONDS = 10.0
 # How long leases are kept while nothing comes. At 50 callbacks a second two processes nearly never
 # wait so long, and a wake-up takes longer than all the rest of a callback's way.
 LINGER_SECONDS = 0.25
@@ -44,6 +44,8 @@ class Terms(NamedTuple):
     slice_seconds: float = SLICE_SECONDS
     # Whether it is to end: it finishes the round and lets go.
     leaving: Callable[[], bool] = lambda: False
+    # For how long it may go on, slice after slice.
+    life_seconds: float = LIFE_SECONDS
 
 
 class Rounds:
@@ -78,7 +80,7 @@ class Rounds:
         Returns:
             what became of each that was held, or that could not be.
         """
-        over = time.monotonic() + _LIFE_SECONDS
+        over = time.monotonic() + self._terms.life_seconds
         self._again = [shard]
         while self._again:
             self._take([one for one in self._again if not self._has_failed(one)])
@@ -149,7 +151,8 @@ class Rounds:
         ]
 
     def _has_time(self, now: float) -> bool:
-        return self._is_lively(now) and not self._is_flooded() and not self._is_over(now)
+        # Also in a flood: the calm shards would wait for as long as the flood lasts.
+        return self._is_lively(now) and not self._is_over(now)
 
     def _has_failed(self, shard: int) -> bool:
         drained = self._drained.get(shard)
@@ -171,7 +174,8 @@ class Rounds:
         if self._is_over(now):
             if may_go_on and self._goes_on(now):
                 self._again = [*self._works]
-            turns: dict[int, Any] = dict.fromkeys(self._works, Turn(over=True))
+            last = Turn(over=True, leaving=self._terms.leaving())
+            turns: dict[int, Any] = dict.fromkeys(self._works, last)
         else:
             found = self._read(now)
             idle = Turn(quiet=not found and not self._is_lively(time.monotonic()))

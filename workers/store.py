@@ -105,7 +105,7 @@ class Store:
                 where no command reaches several slots, this waits a little and looks once.
 
         Returns:
-            the entries of each shard that has any, or the RedisError that it cannot be read for.
+            the entries of each shard that has any, or the error that it cannot be read for.
         """
         inboxes = {self._shards[shard].inbox.encode(): shard for shard in shards}
         if self._clustered:
@@ -118,7 +118,7 @@ class Store:
         except ResponseError:
             # It fails for all where one of them is no stream.
             return self._read_each(inboxes)
-        except RedisError as error:
+        except Exception as error:  # noqa: BLE001  # handed to the work on each, which raises it
             return dict.fromkeys(shards, error)
         return {inboxes[name]: entries for name, entries in found}
 
@@ -128,7 +128,7 @@ class Store:
                 pipeline.xrange(inbox, count=BATCH_CALLBACKS)
             try:
                 answers = pipeline.execute(raise_on_error=False)
-            except RedisError as error:
+            except Exception as error:  # noqa: BLE001  # as above
                 return dict.fromkeys(inboxes.values(), error)
         found = zip(inboxes.values(), answers, strict=True)
         return {shard: answer for shard, answer in found if answer}

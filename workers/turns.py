@@ -17,6 +17,8 @@ class Turn(NamedTuple):
     quiet: bool = False
     # Let it go in any case.
     over: bool = False
+    # And do no more before that than is at hand: the process is to end.
+    leaving: bool = False
 
 
 class Done(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -20,16 +21,19 @@ from schemas.keys import Keyspace, shard_of
 from schemas.logs import Lines
 from workers import records
 from workers.arrivals import read_entries
-from workers.batch import Batch, Stored
+from workers.asking import Ask
+from workers.batch import Batch, Hold, Stored
 from workers.digest import Digester
 from workers.drain import Drain
 from workers.intake import callback_from
 from workers.room.conclude import conclude
 from workers.room.facts import NOTHING
 from workers.room.patience import elapse, next_due
+from workers.rounds import Rounds, Terms
 from workers.scribe import Scribe
 from workers.steps import Circumstances
-from workers.store import Store
+from workers.store import BATCH_CALLBACKS, DUE_ROOMS, Store
+from workers.turns import Drained
 
 SHARD = shard_of(ROOM, 8)
 LINGER = 50_000
@@ -245,6 +249,89 @@ def test_rooms_of_a_busy_shard_are_looked_at_while_callbacks_wait(
         if "identity.departed" in left:
             break
     assert "identity.departed" in left
+
+
+def leave(
+    redis: Redis, keyspace: Keyspace, deposit: Deposit, drain: Drain, count: int, wait: Eventually
+) -> None:
+    """Have somebody leave each of so many rooms, and wait until they are gone for good."""
+    numbers = (sid("RM", number) for number in range(9999))
+    for room in islice((one for one in numbers if shard_of(one, 8) == SHARD), count):
+        who = {"RoomSid": room, "ParticipantSid": "PA" + room[2:]}
+        deposit(connected(PHONE, 0) | who, disconnected(PHONE, 1_000) | who)
+    drain.drain(SHARD, {})
+
+    def are_due() -> bool:
+        seconds, microseconds = redis.time()
+        now = seconds * 1000 + microseconds // 1000
+        # On a machine that is very busy, some are looked at in that drain.
+        return redis.zcount(keyspace.shard(SHARD).due, "-inf", now) + departed(redis) == count
+
+    wait(are_due)
+
+
+def departed(redis: Redis) -> int:
+    return [event.kind for event in published(redis)].count("identity.departed")
+
+
+def test_a_slice_ends_with_all_rooms_looked_at_that_are_due(
+    store: Store,
+    audit: AuditOutput,
+    redis: Redis,
+    deposit: Deposit,
+    keyspace: Keyspace,
+    eventually: Eventually,
+) -> None:
+    bounds = BOUNDS._replace(linger=10 * LINGER)
+    calm = Drain(store, bounds, Lines(audit.writing))
+    busy = Drain(store, bounds, Lines(audit.writing), slice_seconds=0.0)
+    leave(redis, keyspace, deposit, calm, 2 * DUE_ROOMS + 1, eventually)
+    deposit(created())
+    assert busy.drain(SHARD, {}) == Drained(SHARD, 1, handed_on=False)
+    assert departed(redis) == 2 * DUE_ROOMS + 1
+
+
+@pytest.mark.parametrize("waiting", [0, BATCH_CALLBACKS])
+def test_a_slice_ends_so_whatever_comes_meanwhile(
+    redis: Redis,
+    keyspace: Keyspace,
+    audit: AuditOutput,
+    deposit: Deposit,
+    eventually: Eventually,
+    waiting: int,
+) -> None:
+    class ComesMeanwhile(Store):
+        """A store for which a callback comes whenever it is asked which rooms are due."""
+
+        def due(self, hold: Hold, *, by_ms: int | None = None) -> Ask[tuple[int, list[str]]]:
+            deposit(created())
+            return super().due(hold, by_ms=by_ms)
+
+    bounds = BOUNDS._replace(linger=10 * LINGER)
+    calm = Drain(Store(redis, keyspace, shards=8, maxlen=1000), bounds, Lines(audit.writing))
+    leave(redis, keyspace, deposit, calm, DUE_ROOMS + 1, eventually)
+    deposit(*[created()] * (1 + waiting))
+    store = ComesMeanwhile(redis, keyspace, shards=8, maxlen=1000)
+    drained = Drain(store, bounds, Lines(audit.writing), slice_seconds=0.0).drain(SHARD, {})
+    assert drained.handed_on
+    assert departed(redis) == DUE_ROOMS + 1
+
+
+def test_a_process_that_is_to_end_leaves_rooms_that_are_due_to_the_next(
+    store: Store,
+    audit: AuditOutput,
+    redis: Redis,
+    deposit: Deposit,
+    keyspace: Keyspace,
+    eventually: Eventually,
+) -> None:
+    drain = Drain(store, BOUNDS._replace(linger=10 * LINGER), Lines(audit.writing))
+    leave(redis, keyspace, deposit, drain, 2 * DUE_ROOMS + 1, eventually)
+    deposit(created())
+    terms = Terms(leaving=lambda: True)
+    drained = Rounds(store, lambda one: drain.begin(one, {}), terms).serve(SHARD)
+    assert drained == [Drained(SHARD, 1, handed_on=True)]
+    assert departed(redis) < 2 * DUE_ROOMS + 1
 
 
 def test_time_that_takes_longer_than_a_batch_may_is_committed_by_parts() -> None:

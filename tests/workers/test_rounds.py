@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -23,18 +23,22 @@ from schemas.errors import LeaseLostError, UnknownVersionError
 from schemas.keys import Keyspace, shard_of
 from schemas.logs import Lines
 from workers import records, serving
+from workers.asking import Ask
+from workers.batch import Hold
 from workers.drain import Drain
 from workers.leaving import Leaving
 from workers.rounds import Rounds, Terms
 from workers.serving import Serving
-from workers.store import Store
-from workers.turns import Drained
+from workers.store import LEASE_MS, Store
+from workers.turns import Done, Drained, Turn, Work
 
 SHARDS = range(8)
 # One of each shard.
 ROOMS = [next(one for n in range(999) if shard_of(one := sid("RM", n), 8) == at) for at in SHARDS]
 # Longer than any test.
 FOR_LONG = 60.0
+# Several slices.
+BRIEFLY = Terms(1, FOR_LONG, slice_seconds=0.02, life_seconds=0.3)
 Eventually = Callable[[Callable[[], bool]], None]
 
 
@@ -227,6 +231,126 @@ def test_time_runs_in_rooms_while_callbacks_keep_coming(
 
     eventually(is_gone)
     assert not served.done()
+
+
+def test_a_flood_in_one_shard_keeps_no_other_waiting(
+    worker: Worker, inbox: Inbox, redis: Redis
+) -> None:
+    flood = [connected(sid("PA", one), one) | {"RoomSid": ROOMS[0]} for one in range(4 * 256)]
+    inbox.deposit_all([inbox.place(one, "") for one in flood])
+    inbox.deposit(opened(ROOMS[1]), "")
+    drained = worker.wake(0, linger=0.05).result(20.0)
+    assert (drained[0].callbacks, drained[1].callbacks) == (len(flood), 1)
+    rooms = [event.attributes["roomsid"] for event in published(redis)]
+    assert rooms.index(ROOMS[1]) < len(flood)
+    assert rooms[-1] == ROOMS[0]
+
+
+class Works:
+    """Shards at which the same is found turn after turn: what rounds do is all that differs."""
+
+    def __init__(self, store: Store, found: Done, error: Exception | None = None) -> None:
+        self._store = store
+        self._found = found
+        self._error = error
+        self.begun: list[int] = []
+
+    def serve(self, terms: Terms) -> list[Drained]:
+        """Serve from a wake-up for shard 0."""
+        return Rounds(self._store, self._begin, terms).serve(0)
+
+    def _begin(self, shard: int) -> Work:
+        self.begun.append(shard)
+        turn = Turn()
+        while not turn.over:
+            turn = yield self._found
+        if self._error:
+            raise self._error
+        return Drained(shard, 1, handed_on=True)
+
+
+def test_somebody_with_the_full_share_goes_on_for_so_long_and_no_longer(store: Store) -> None:
+    works = Works(store, Done(1))
+    works.serve(BRIEFLY)
+    assert 1 < len(works.begun) < 50
+    assert {*works.begun} == {0}
+
+
+def test_a_flooded_shard_is_let_go_of_after_a_slice(store: Store) -> None:
+    works = Works(store, Done(256, flooded=True))
+    assert works.serve(BRIEFLY) == [Drained(0, 1, handed_on=True)]
+    assert works.begun == [0]
+
+
+def test_somebody_with_less_than_the_share_does_not_go_on(
+    store: Store, redis: Redis, keyspace: Keyspace
+) -> None:
+    for shard in SHARDS:
+        redis.set(keyspace.shard(shard).lease, "another", px=LEASE_MS)
+    works = Works(store, Done(1))
+    works.serve(BRIEFLY._replace(at_once=2))
+    assert works.begun == [0]
+
+
+def test_a_shard_that_failed_at_the_end_of_a_slice_is_left_to_the_sweep(store: Store) -> None:
+    works = Works(store, Done(1), LeaseLostError())
+    (drained,) = works.serve(BRIEFLY)
+    assert isinstance(drained.error, LeaseLostError)
+    assert works.begun == [0]
+
+
+def test_all_that_are_served_together_can_be_digested_within_a_lease(
+    store: Store, audit: AuditOutput, inbox: Inbox
+) -> None:
+    for number in range(20):
+        inbox.deposit(connected(sid("PA", number), number) | {"RoomSid": ROOMS[0]}, "")
+    # So many that there is no time for two callbacks of each.
+    one_of_many = Drain(store, BOUNDS, Lines(audit.writing), slice_seconds=0.0, at_once=10**9)
+    assert one_of_many.drain(0, {}) == Drained(0, 1, handed_on=True)
+
+
+def test_whatever_goes_wrong_in_asking_all_shards_are_given_back(
+    redis: Redis,
+    keyspace: Keyspace,
+    audit: AuditOutput,
+    inbox: Inbox,
+) -> None:
+    class AsksNonsense(Store):
+        """A store whose ask for one shard cannot be sent, and so none in the same round trip."""
+
+        def load(self, hold: Hold, room_sids: Iterable[str]) -> Ask[dict[str, bytes | None]]:
+            ask = super().load(hold, room_sids)
+            return ask._replace(keys=["\ud800"]) if hold.shard == 1 else ask
+
+    store = AsksNonsense(redis, keyspace, shards=8, maxlen=1000)
+    drain = Drain(store, BOUNDS, Lines(audit.writing), at_once=8)
+    for room in ROOMS:
+        inbox.deposit(opened(room), "")
+    rounds = Rounds(store, lambda one: drain.begin(one, {}), Terms(8, 0.05))
+    drained = {one.shard: one for one in rounds.serve(0)}
+    assert isinstance(drained[1].error, UnicodeEncodeError)
+    assert held(redis, keyspace) == set()
+
+
+def test_whoever_hands_a_shard_on_has_somebody_woken_for_it(
+    store: Store, audit: AuditOutput, inbox: Inbox
+) -> None:
+    leaving = Leaving()
+    leaving.tell_all()
+    woken: list[int] = []
+
+    def wake(shard: int) -> bool:
+        woken.append(shard)
+        return True
+
+    serving = Serving(store, Drain(store, BOUNDS, Lines(audit.writing)), leaving, wake)
+    for number in range(300):
+        inbox.deposit(connected(sid("PA", number), number) | {"RoomSid": ROOMS[2]}, "")
+    serving.drain(2)
+    assert woken == [2]
+    # There is nothing to hand on this time.
+    serving.drain(2)
+    assert woken == [2]
 
 
 def test_leases_that_nothing_is_committed_under_do_not_run_out(
