@@ -26,6 +26,7 @@ from schemas.logs import Lines
 from schemas.settings import Settings
 from workers.bounds import bounds_of
 from workers.drain import Drain
+from workers.main import collect_seldom
 from workers.store import Store
 from workers.terms import scribe_of
 
@@ -110,6 +111,8 @@ def _plain_bytes(site: Site, people: int) -> float:
 def measure_growth(site: Site, plan: Plan, figures: Figures) -> None:
     """Measure all sizes, the rounds in turn."""
     site.redis.flushall()
+    # As a worker does at its start.
+    collect_seldom()
     few = {
         f"{rooms:,} live rooms": Rooms(site, f"rooms{rooms}", rooms, _FEW_PEOPLE, _FEW_KINDS)
         for rooms in plan.live_rooms

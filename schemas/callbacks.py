@@ -264,13 +264,16 @@ def check(params: Mapping[str, str]) -> None:
         raise MalformedError({str(name): list(why) for name, why in faults.items()})
 
 
+_parse_room_sid = parse_sid("RM")
+
+
 def room_of(params: Mapping[str, str]) -> str:
     """The room that a checked callback belongs to, which also decides its shard.
 
     An unknown event without a RoomSid of the usual shape belongs to the pseudo-room AccountSid.
     """
     try:
-        return parse_sid("RM")(params["RoomSid"])
+        return _parse_room_sid(params["RoomSid"])
     except (KeyError, ValueError):
         return params["AccountSid"]
 

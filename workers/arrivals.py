@@ -36,14 +36,11 @@ class Arrival(NamedTuple):
     entry_id: bytes
     fields: Mapping[bytes, bytes]
     room_sid: str
+    # Arrival time, in microseconds since 1970.
+    at: int
     deposit: inbox.Deposit | None = None
     callback: Callback | None = None
     fault: Fault | None = None
-
-    @property
-    def at(self) -> int:
-        """Arrival time, in microseconds since 1970."""
-        return arrived_at(self.entry_id)
 
     @property
     def digest(self) -> str:
@@ -69,7 +66,7 @@ def read_entries(shard: int, entries: Iterable[Entry]) -> list[Arrival]:
         size += sum(len(value) for value in fields.values())
         if arrivals and size > _BATCH_BYTES:
             break
-        arrivals.append(_read_entry(Arrival(entry_id, fields, pseudo_room(shard))))
+        arrivals.append(_read_entry(entry_id, fields, pseudo_room(shard)))
     return arrivals
 
 
@@ -84,15 +81,17 @@ def in_its_place(arrival: Arrival, shard: int, shards: int) -> Arrival:
     return arrival._replace(room_sid=pseudo_room(shard), fault=fault)
 
 
-def _read_entry(arrival: Arrival) -> Arrival:
+def _read_entry(entry_id: bytes, fields: Mapping[bytes, bytes], room_sid: str) -> Arrival:
+    """Read an entry; `room_sid` is where it is accounted for unless it tells its room."""
+    at, deposit, callback, fault = arrived_at(entry_id), None, None, None
     try:
-        deposit = inbox.decode(arrival.fields)
-        arrival = arrival._replace(deposit=deposit, room_sid=room_of(deposit.params))
-        callback = callback_from(deposit.params, arrival.at)
-        if callback.at > arrival.at + _AHEAD:
-            return arrival._replace(fault=Fault(IndigestibleError.reason, "of the future"))
-        return arrival._replace(callback=callback)
+        found = inbox.decode(fields)
+        room_sid, deposit = room_of(found.params), found
+        callback = callback_from(found.params, at)
+        if callback.at > at + _AHEAD:
+            callback, fault = None, Fault(IndigestibleError.reason, "of the future")
     except KeyError as error:
-        return arrival._replace(fault=Fault(IndigestibleError.reason, f"without {error}"))
+        fault = Fault(IndigestibleError.reason, f"without {error}")
     except IndigestibleError as error:
-        return arrival._replace(fault=Fault(error.reason, str(error)))
+        fault = Fault(error.reason, str(error))
+    return Arrival(entry_id, fields, room_sid, at, deposit, callback, fault)

@@ -252,8 +252,9 @@ class Digester:
 
     def _keep(self, room_sid: str, step: Step) -> None:
         self._records[room_sid] = step.record
-        self._events += [one.fields() for one in step.events]
-        self._alerts += [one.fields() for one in step.alerts]
+        for published, fields in ((step.events, self._events), (step.alerts, self._alerts)):
+            for one in published:
+                fields.append(one.fields())
+                self._size += len(one.data)
         self._audit_lines.append(step.audit_lines)
         self._size += len(step.audit_lines)
-        self._size += sum(len(one.data) for one in (*step.events, *step.alerts))

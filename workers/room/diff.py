@@ -46,18 +46,21 @@ def diff(before: View, after: View, cause: Callback | None, at: int) -> list[Eve
         at: when what is between the two happened: its Timestamp, or the moment that was due.
     """
     sessions, tracks = _by_start(after.sessions), _by_start(after.tracks)
+    # With most callbacks nobody comes or goes, and to ask about that five times costs.
+    people = bool(before.identities or after.identities)
+    evictions = bool(before.evictions or after.evictions)
     changes = [
         *_opened(before, after),
         *_joined(before, sessions),
-        *_arrived(before, after),
+        *(_arrived(before, after) if people else ()),
         *_published(before, tracks),
         *_switched(before, tracks),
         *_announced(before, after, cause, at),
         *_unpublished(before, tracks),
         *_left(before, sessions),
-        *_evicted(before, after, at),
-        *_contested(before, after, at),
-        *_departed(before, after, at),
+        *(_evicted(before, after, at) if evictions else ()),
+        *(_contested(before, after, at) if people else ()),
+        *(_departed(before, after, at) if people else ()),
         *_missed(before, after, at),
         *_closed(before, after),
     ]
@@ -67,7 +70,7 @@ def diff(before: View, after: View, cause: Callback | None, at: int) -> list[Eve
 def located(events: list[Event], view: View) -> list[Event]:
     """Say in each event which room it is about."""
     place = {"room_sid": view.room_sid, "room_name": view.room_name}
-    return [event._replace(data=place | event.data) for event in events]
+    return [Event(one.kind, one.subject, one.at, place | one.data) for one in events]
 
 
 def _opened(before: View, after: View) -> Iterator[Event]:

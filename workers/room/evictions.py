@@ -9,27 +9,27 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 
+from workers.room.belief import belief, remark
 from workers.room.bounds import OUTLIVES_BY, ROOM_END_WITHIN, Bounds
 from workers.room.facts import End, Session
 from workers.room.once import Once
 
 
-@dataclass(frozen=True, slots=True)
+@belief
 class Eviction:
     """That one session was evicted by another; all but the survivor are remarks."""
 
     evicted_sid: str
     survivor_sid: str
-    identity: str = field(compare=False, default="")
-    at: int = field(compare=False, default=0)
-    gap_ms: int = field(compare=False, default=0)
+    identity: str = remark("")
+    at: int = remark(0)
+    gap_ms: int = remark(0)
     # The ids of the callbacks that it follows from: the end of the one, the start of the other.
-    evidence: tuple[str, ...] = field(compare=False, default=())
+    evidence: tuple[str, ...] = remark(())
     # Arrival of the last callback that it took to conclude this.
-    heard: int = field(compare=False, default=0)
+    heard: int = remark(0)
 
 
 def evictions(

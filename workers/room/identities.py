@@ -9,22 +9,18 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import accumulate
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from workers.room.belief import belief, remark
 from workers.room.bounds import CONTESTED_AFTER, GHOST_AFTER, LONGEST_SESSION, Bounds
 from workers.room.facts import Facts, Session
 from workers.room.once import Once
 
 
-def _remark(default: Any = None) -> Any:
-    return field(default=default, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
+@belief
 class IdentityView:
     """What is believed of one person."""
 
@@ -32,16 +28,16 @@ class IdentityView:
     # Two sessions or more have been connected at once for a while.
     contested: bool = False
     # The session that stands for the person: the oldest that is connected, or the last to end.
-    sid: str = _remark("")
-    start: int = _remark(0)
-    inferred: bool = _remark()
+    sid: str = remark("")
+    start: int = remark(0)
+    inferred: bool = remark()
     # When that ended, where all have ended.
-    left_at: int = _remark(0)
+    left_at: int = remark(0)
     # Those connected, oldest first.
-    connected: tuple[str, ...] = _remark(())
+    connected: tuple[str, ...] = remark(())
     # Sessions that are likely to be nobody's any more, oldest first.
-    ghosts: tuple[str, ...] = _remark(())
-    ghost_since: int | None = _remark()
+    ghosts: tuple[str, ...] = remark(())
+    ghost_since: int | None = remark()
 
 
 class _Person(NamedTuple):

@@ -128,11 +128,12 @@ def _room_due(facts: Facts, bounds: Bounds) -> int:
     gaps = [missed_at(seen, bounds.gap) for _, _, seen in holes(facts.sequences)]
     stalled = facts.stall.until if facts.stall else None
     moments = [*gaps, _settled_at(facts), _presumed_at(facts), _expires_at(facts, bounds), stalled]
-    return _next((moment for moment in moments if moment is not None), facts)
+    return _next(moments, facts)
 
 
-def _next(moments: Iterable[int], facts: Facts) -> int:
-    return min((moment for moment in moments if moment > facts.looked), default=0)
+def _next(moments: Iterable[int | None], facts: Facts) -> int:
+    looked = facts.looked
+    return min([one for one in moments if one is not None and one > looked], default=0)
 
 
 def _settled_at(facts: Facts) -> int | None:

@@ -1,7 +1,7 @@
 """The view: what the world should believe of a room, worked out from its facts alone.
 
 Beliefs are what folds: they are compared, and their differences are the derived events. What a
-field marked `_remark` holds is true when published and refined in the facts afterwards; it is never
+field marked `remark` holds is true when published and refined in the facts afterwards; it is never
 compared, so it is not said again.
 """
 
@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import field
+from typing import NamedTuple
 
+from workers.room.belief import belief, remark
 from workers.room.bounds import Bounds
 from workers.room.callback import Callback
 from workers.room.evictions import Eviction, evictions
@@ -20,50 +21,46 @@ from workers.room.identities import IdentityView, identity_view
 from workers.room.sequences import Holes, missing
 
 
-def _remark(default: Any = None) -> Any:
-    return field(default=default, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
+@belief
 class RoomView:
     """A room that was opened."""
 
     closed: bool
-    inferred: bool = _remark()
-    start: int = _remark(0)
-    end: int = _remark(0)
-    duration_seconds: int = _remark()
+    inferred: bool = remark()
+    start: int = remark(0)
+    end: int = remark(0)
+    duration_seconds: int = remark()
     # What it was closed by: `room-ended`, or `presumed`.
-    closed_by: str = _remark()
+    closed_by: str = remark()
 
 
-@dataclass(frozen=True, slots=True)
+@belief
 class SessionView:
     """A session that joined."""
 
     left: bool
-    identity: str | None = _remark()
-    inferred: bool = _remark()
-    start: int = _remark(0)
-    end: int = _remark(0)
-    duration_seconds: int = _remark()
-    cause: str = _remark()
+    identity: str | None = remark()
+    inferred: bool = remark()
+    start: int = remark(0)
+    end: int = remark(0)
+    duration_seconds: int = remark()
+    cause: str = remark()
 
 
-@dataclass(frozen=True, slots=True)
+@belief
 class TrackView:
     """A track that was published. It starts enabled, and unpublishing ends `disabled` silently."""
 
     unpublished: bool
     enabled: bool
-    identity: str | None = _remark()
-    kind: str | None = _remark()
-    name: str | None = _remark()
-    inferred: bool = _remark()
-    start: int = _remark(0)
-    end: int = _remark(0)
-    switched_at: int = _remark(0)
-    cause: str = _remark()
+    identity: str | None = remark()
+    kind: str | None = remark()
+    name: str | None = remark()
+    inferred: bool = remark()
+    start: int = remark(0)
+    end: int = remark(0)
+    switched_at: int = remark(0)
+    cause: str = remark()
 
 
 class TrackKey(NamedTuple):
@@ -73,7 +70,7 @@ class TrackKey(NamedTuple):
     track_sid: str
 
 
-@dataclass(frozen=True, slots=True)
+@belief
 class View:
     """What is believed of a room, or of the part of it that a callback touched."""
 
@@ -87,7 +84,7 @@ class View:
     missing: Holes = ()
     told: AbstractSet[str] = frozenset()
     # The moment of arrival time that all this is believed at.
-    now: int = _remark(0)
+    now: int = remark(0)
     # What it was concluded from; the rest of what can be said is taken from there when it is asked.
     facts: Facts = field(default=NOTHING, compare=False, repr=False)
 
@@ -159,19 +156,20 @@ def view(
         now: the moment of arrival time to believe it at; by default the last that was looked at.
     """
     now = facts.looked if now is None else now
-    if scope is None:
-        sessions: Iterable[tuple[str, Session]] = facts.sessions.items()
-    else:
-        sessions = [(sid, facts.sessions[sid]) for sid in scope.sessions if sid in facts.sessions]
-    tracks = {
-        TrackKey(sid, track_sid): _track_view(facts, session, track)
-        for sid, session in sessions
-        for track_sid, track in _tracks(session, scope)
-    }
+    sessions: dict[str, SessionView] = {}
+    tracks: dict[TrackKey, TrackView] = {}
+    # One plain loop: with one session and one track, to begin another costs more than its work.
+    for sid in facts.sessions if scope is None else scope.sessions:
+        session = facts.sessions.get(sid)
+        if session is None:
+            continue
+        sessions[sid] = _session_view(facts, session)
+        for track_sid, track in _tracks(session, scope):
+            tracks[TrackKey(sid, track_sid)] = _track_view(facts, session, track)
     people = _people(facts, scope)
     return View(
         room=_room_view(facts),
-        sessions={sid: _session_view(facts, session) for sid, session in sessions},
+        sessions=sessions,
         tracks=tracks,
         evictions=_evictions(facts, bounds, people),
         identities={
@@ -266,6 +264,8 @@ def _evictions(facts: Facts, bounds: Bounds, people: Iterable[str]) -> dict[str,
 def _people(facts: Facts, scope: Scope | None) -> Iterable[str]:
     if scope is None:
         return facts.people
+    if not scope.identities:
+        return ()
     known = [identity for identity in scope.identities if identity in facts.people]
     # A set has no order of its own, and events have the same one in every process.
     return sorted(known, key=facts.people.__getitem__)
