@@ -1,4 +1,4 @@
-"""How long and how much is measured: a few minutes, an hour, or only to see that it runs."""
+"""How long and how much is measured: minutes, an hour, or only to see that it runs."""
 
 from __future__ import annotations
 
@@ -50,6 +50,8 @@ LONG = replace(
     idle=60.0,
     half=20.0,
     drain=60.0,
+    # A minute for each, and as long to lay it up: more of them are measured by the quick one.
+    worker_processes=(),
     backlog_plain=200_000,
     backlog_rollcall=200_000,
     live_rooms=(10, 1_000, 100_000),
