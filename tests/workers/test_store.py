@@ -128,6 +128,18 @@ def test_the_same_commit_does_not_take_effect_twice(
     assert contents(redis, keyspace) == (0, 2, 1, 1)
 
 
+def test_a_commit_that_removes_nothing_does_not_take_effect_twice_either(
+    store: Store, redis: Redis, keyspace: Keyspace
+) -> None:
+    # Of what time led to while callbacks wait. Only the number of the commit tells the two apart.
+    hold = take(store)
+    asked(store, store.commit(hold, batch()))
+    once = contents(redis, keyspace)
+    with pytest.raises(LeaseLostError):
+        asked(store, store.commit(hold, batch()))
+    assert contents(redis, keyspace) == once
+
+
 def test_a_commit_that_cannot_be_written_whole_writes_nothing(
     store: Store, redis: Redis, keyspace: Keyspace, deposit: Deposit
 ) -> None:
