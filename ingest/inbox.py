@@ -37,11 +37,8 @@ from schemas.settings import Settings
 _REPLICAS_SHARE = 5
 
 _DEPOSIT = Path(__file__).with_name("deposit.lua").read_text()
-
-
-# The keys and the arguments of one call of the script.
+# The keys and the arguments of one call of it.
 _Call = tuple[list[str], list[Any]]
-
 
 _USUAL = Limits()
 

@@ -16,8 +16,6 @@ from workers.room.callback import Callback
 
 # What a batch takes in at the most, in bytes; a larger one would block Redis.
 _BATCH_BYTES = 1 << 20
-
-
 # What is stamped with a time that nobody's clock can have shown yet would make everything that
 # follows too late. Clocks may differ by a day's worth of time zones, and not by more.
 _AHEAD = 24 * 3600 * 1_000_000

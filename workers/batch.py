@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 # One callback of an inbox: its id, and what the door deposited.
 Entry = tuple[bytes, dict[bytes, bytes]]
+# What every entry came after: an id that none has.
+BEFORE_ALL = b"0-0"
 
 
 class Hold(NamedTuple):

@@ -21,7 +21,7 @@ from schemas.errors import LeaseLostError
 from schemas.logs import Lines
 from workers.arrivals import arrived_at, in_its_place, read_entries
 from workers.asking import answer_to
-from workers.batch import Entry, Hold, Taken
+from workers.batch import BEFORE_ALL, Entry, Hold, Taken
 from workers.committing import Asking, Committing
 from workers.room.bounds import Bounds
 from workers.rounds import SLICE_SECONDS, Rounds, Terms
@@ -35,8 +35,6 @@ _DIGEST_SECONDS = LEASE_MS / 1000 / 3
 # Time that runs at the end of a slice may take as long as callbacks have had: with less, rooms that
 # are due would fall behind where everybody is busy. All shards of a process do so together.
 _TIMERS_SECONDS = SLICE_SECONDS
-# What every entry of an inbox came after.
-_NOTHING_TAKEN = b"0-0"
 # Machines whose clocks are kept at all differ by less, in microseconds.
 _AHEAD = 5 * 60 * 1_000_000
 
@@ -136,7 +134,7 @@ class Drain:
         return (yield from self._committing.commit(hold, batch, digester)) or hold
 
     def _turns(self, hold: Hold, entries: Sequence[Entry], around: Circumstances) -> Work:
-        callbacks, last = 0, _NOTHING_TAKEN
+        callbacks, last = 0, BEFORE_ALL
         while True:
             count = 0
             if entries:

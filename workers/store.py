@@ -20,7 +20,7 @@ from schemas.connection import reconnect
 from schemas.errors import LeaseLostError
 from schemas.keys import WAKE_MS, Keyspace
 from workers.asking import Ask, send
-from workers.batch import Batch, Hold, Taken
+from workers.batch import BEFORE_ALL, Batch, Hold, Taken
 from workers.lease import is_held
 
 # Long enough for any batch, short enough that a dead worker's shard is taken over soon. Each commit
@@ -42,8 +42,6 @@ _encode = msgspec.msgpack.Encoder().encode
 _TEXT = b"\xdb"
 
 Released = Literal["released", "handed-on", "waiting", "due", "lost"]
-# Before every entry: a batch that took none of them removes none.
-_BEFORE_ALL = b"0-0"
 # What the script of a commit answers.
 _COMMITTED, _CALLBACKS_WAIT = 1, 2
 
@@ -113,7 +111,7 @@ class Store:
             return self._read_each(inboxes)
         try:
             found: Any = self._redis.xread(
-                dict.fromkeys(inboxes, _BEFORE_ALL), BATCH_CALLBACKS, wait_ms or None
+                dict.fromkeys(inboxes, BEFORE_ALL), BATCH_CALLBACKS, wait_ms or None
             )
         except ResponseError:
             # It fails for all where one of them is no stream.
@@ -250,7 +248,7 @@ def _removed(taken: Sequence[bytes] | None) -> tuple[bytes, bytes, int]:
     if taken is None:
         return b"", b"", 0
     if not taken:
-        return _BEFORE_ALL, b"", 0
+        return BEFORE_ALL, b"", 0
     milliseconds, _, sequence = taken[-1].partition(b"-")
     return b"%s-%d" % (milliseconds, int(sequence) + 1), taken[0], len(taken)
 
