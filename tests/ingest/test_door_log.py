@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,19 @@ def pipe() -> Iterator[tuple[int, int]]:
     yield read, write
     os.close(write)
     os.close(read)
+
+
+@pytest.fixture
+def configured(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[LogThread], None]]:
+    """Have this process log as the door does, as long as the test lasts."""
+    # A logger remembers for good where it first wrote.
+    monkeypatch.setattr("ingest.log_thread._log", structlog.get_logger())
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield lambda log: configure_logs(log, "web")
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
 
 
 def test_lines_of_several_threads_are_written_whole_and_those_of_one_in_their_order(
@@ -60,11 +74,11 @@ def test_a_line_is_written_soon_without_anybody_asking(tmp_path: Path) -> None:
 
 
 def test_who_speaks_while_nobody_reads_does_not_wait_and_what_is_too_much_is_counted(
-    pipe: tuple[int, int],
+    pipe: tuple[int, int], configured: Callable[[LogThread], None]
 ) -> None:
     read, write = pipe
     log = LogThread(Lines(write), most_bytes=A_LOT)
-    configure_logs(log, "web")
+    configured(log)
     line = b"x" * 1023 + b"\n"
     # This returns at all: the pipe takes a quarter of it, and nobody reads yet.
     for _ in range(4 * A_LOT // len(line)):
@@ -81,11 +95,11 @@ def test_who_speaks_while_nobody_reads_does_not_wait_and_what_is_too_much_is_cou
 
 
 def test_what_is_said_after_the_stop_or_in_a_child_is_written_at_once(
-    pipe: tuple[int, int],
+    pipe: tuple[int, int], configured: Callable[[LogThread], None]
 ) -> None:
     read, write = pipe
     log = LogThread(Lines(write))
-    configure_logs(log, "web")
+    configured(log)
     log.stop()
     structlog.get_logger().info("late")
     assert json.loads(os.read(read, A_LOT))["event"] == "late"

@@ -55,6 +55,9 @@ def replica(server: RedisServer, tmp_path: Path) -> Iterator[RedisServer]:
     follows = f"replicaof 127.0.0.1 {server.port}"
     with RedisServer(tmp_path / "replica", options=[follows]) as one, one.client() as client:
         wait_until(lambda: client.info("replication")["master_link_status"] == "up")
+        with server.client() as master:
+            # The link is up before the master counts on it.
+            wait_until(lambda: master.wait(1, 100) == 1)
         yield one
 
 
@@ -262,7 +265,9 @@ def test_what_is_given_back_comes_before_what_was_noted_meanwhile() -> None:
 def test_a_deposit_waits_until_its_replicas_have_it(
     settings: Settings, server: RedisServer, replica: RedisServer
 ) -> None:
-    inbox = open_inbox(replace(settings, redis_url=server.url, wait_replicas=1))
+    # How soon a replica answers is the machine's affair.
+    patient = replace(settings, redis_url=server.url, wait_replicas=1, deposit_timeout_ms=50_000)
+    inbox = open_inbox(patient)
     with replica.client() as client:
         for number in range(20):
             inbox.deposit(callback(number), "")
