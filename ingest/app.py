@@ -9,6 +9,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from ingest.callbacks import MAX_BODY_BYTES, PATH, CallbackDoor, register_callbacks
 from ingest.deposits import Deposits
+from ingest.door import Door
 from ingest.doorbell import Bell, open_doorbell
 from ingest.gateway import Gateway
 from ingest.health import health_views
@@ -46,7 +47,7 @@ def create_app(
     seconds = settings.deposit_timeout_ms / 1000
     deposits = MeasuredDeposits(inbox, spool, doorbell, metrics, seconds=seconds)
 
-    app = Flask("ingest", static_folder=None)
+    app = Door("ingest")
     register_callbacks(app, CallbackDoor(settings, deposits))
     app.register_blueprint(health_views(deposits, inbox, settings.stalled_seconds))
     app.register_blueprint(metrics_views(metrics, AskedNow(deposits, inbox)))

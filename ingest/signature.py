@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from urllib.parse import ParseResult, quote, urlparse
@@ -58,13 +58,13 @@ def verify(
     if _holds_a_form(url):
         raise SignatureMismatchError
     given = signature.encode(errors="replace")
-    # Every token and form of the URL is tried, and each comparison takes as long as any other:
-    # the validator's own compare answers early when the lengths differ.
-    fits = [
+    # Each comparison takes as long as any other: the validator's own answers early when the lengths
+    # differ. Whoever has signed is told so with the first that fits, and learns that it fits; for
+    # whoever has not, every token and form of the URL is tried.
+    if not any(
         hmac.compare_digest(given, expected)
         for expected in _signatures(_signed_texts(url, params), tokens)
-    ]
-    if not any(fits):
+    ):
         raise SignatureMismatchError
 
 
@@ -97,31 +97,34 @@ def _signed_texts(url: str, params: MultiDict[str, str] | Mapping[str, list[str]
     return []
 
 
-def _signatures(texts: Sequence[str], tokens: Sequence[str]) -> list[bytes]:
+def _signatures(texts: Sequence[str], tokens: Sequence[str]) -> Iterator[bytes]:
+    """What each token makes of each text, computed when it is asked for."""
     # Text that UTF-8 cannot encode.
     with suppress(ValueError):
         validators = [_validator(token) for token in tokens]
-        return [one.compute_signature(text, {}).encode() for one in validators for text in texts]
-    return []
+        for text in texts:
+            for one in validators:
+                yield one.compute_signature(text, {}).encode()
 
 
 # A POST is nearly always to the one URL that was registered.
 @lru_cache(maxsize=16)
-def _forms(url: str) -> frozenset[str]:
+def _forms(url: str) -> tuple[str, ...]:
     """The URL as it is, with its port and without; and each with its query written anew.
 
     Twilio signs either: "sig generation on back end is inconsistent", says the validator. It takes
     a port off at the first colon, which is one of the password or of the address where there is
     one; here that port is taken off as Twilio's other libraries do.
     """
-    forms = {url}
     if _NOT_IN_A_URL.search(url):
-        return frozenset(forms)
+        return (url,)
+    forms = [url]
     # A host or port that cannot be read. The URL itself can still be judged.
     with suppress(ValueError):
         parts = urlparse(url)
-        forms |= {_with_port(parts), _without_port(parts)}
-    return frozenset(forms | {_written_anew(form) for form in forms})
+        forms += [_with_port(parts), _without_port(parts)]
+    # In their order, and each once: what was registered is nearly always what was signed.
+    return tuple(dict.fromkeys([*forms, *map(_written_anew, forms)]))
 
 
 def _with_port(parts: ParseResult) -> str:

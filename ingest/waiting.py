@@ -12,9 +12,12 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from greenlet import getcurrent, greenlet
+
+# As many as ever work at once but in a storm; each keeps a stack of 16 KiB.
+_MOST_AT_REST = 64
 
 
 class _OnLoop(greenlet):  # type: ignore[misc]  # it carries no types
@@ -23,12 +26,29 @@ class _OnLoop(greenlet):  # type: ignore[misc]  # it carries no types
     loop: asyncio.AbstractEventLoop
 
 
+class _Done(NamedTuple):
+    """What a greenlet switches with when its work is done, and no future to wait for."""
+
+    outcome: Any
+
+
+class _AtRest(threading.local):
+    """The greenlets of a thread that wait for work, the last one to have worked at the end."""
+
+    def __init__(self) -> None:
+        self.greenlets: list[_OnLoop] = []
+
+
+_at_rest = _AtRest()
+
+
 async def on_loop(work: Callable[..., Any], *args: Any) -> Any:
     """Do the work on the loop's own thread, and let others have it while the work waits."""
-    running = _OnLoop(work)
+    running = _at_rest.greenlets.pop() if _at_rest.greenlets else _OnLoop(_work)
+    running.parent = getcurrent()
     running.loop = asyncio.get_running_loop()
-    switched = running.switch(*args)
-    while not running.dead:
+    switched = running.switch(work, args)
+    while not isinstance(switched, _Done):
         try:
             await switched
         except BaseException:
@@ -36,7 +56,25 @@ async def on_loop(work: Callable[..., Any], *args: Any) -> Any:
             running.throw()
             raise
         switched = running.switch()
-    return switched
+    _rest(running)
+    return switched.outcome
+
+
+def _work(work: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    """Do one work after another. A greenlet whose work fails or is broken off ends with it."""
+    while True:
+        done = _Done(work(*args))
+        # What it was given to work on, it does not hold while it rests.
+        del work, args
+        work, args = getcurrent().parent.switch(done)
+
+
+def _rest(running: _OnLoop) -> None:
+    """Keep it for the next work: a new one takes fresh memory from the system for its frames."""
+    if len(_at_rest.greenlets) < _MOST_AT_REST:
+        # What the work has left in context variables is not for the next one.
+        running.gr_context = None
+        _at_rest.greenlets.append(running)
 
 
 class _Blocked:

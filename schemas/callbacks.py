@@ -231,10 +231,12 @@ _PARSERS: dict[Schema, Parsers] = {schema: _parsers_of(schema) for schema in SCH
 PARAMETERS: Parsers = {
     name: parser for parsers in _PARSERS.values() for name, parser in parsers.items()
 }
-# The required parameters of each schema, and their attributes.
-_INSISTED_ON: dict[Schema, dict[str, str]] = {
+# The required parameters of each schema.
+_INSISTED_ON: dict[Schema, Parsers] = {
     schema: {
-        str(parsed.data_key): name for name, parsed in schema.fields.items() if parsed.required
+        name: (attribute, parse)
+        for name, (attribute, parse) in _parsers_of(schema).items()
+        if schema.fields[attribute].required
     }
     for schema in (*SCHEMAS.values(), _UNKNOWN_EVENT)
 }
@@ -243,8 +245,10 @@ _INSISTED_ON: dict[Schema, dict[str, str]] = {
 # Of each schema what is insisted on, and nothing else: what it would say of the others, and of what
 # it does not know, has no consequence at the door.
 _STRICT: dict[Schema, Schema] = {
-    schema: type(schema)(only=tuple(names.values()), unknown=EXCLUDE)
-    for schema, names in _INSISTED_ON.items()
+    schema: type(schema)(
+        only=tuple(attribute for attribute, _ in parsers.values()), unknown=EXCLUDE
+    )
+    for schema, parsers in _INSISTED_ON.items()
 }
 
 
@@ -259,9 +263,25 @@ def check(params: Mapping[str, str]) -> None:
         MalformedError: names each parameter at fault, and why.
     """
     schema = SCHEMAS.get(params.get(EVENT, ""), _UNKNOWN_EVENT)
+    # The schema names faults, which nearly no callback has, and costs ten times what its own
+    # parsers do.
+    if _holds_all(_INSISTED_ON[schema], params):
+        return
     faults = _STRICT[schema].validate(params)
     if faults:
         raise MalformedError({str(name): list(why) for name, why in faults.items()})
+
+
+def _holds_all(parsers: Parsers, params: Mapping[str, Any]) -> bool:
+    """Whether every parameter of `parsers` is there, is text and can be read."""
+    try:
+        for name, (_, parse) in parsers.items():
+            if not isinstance(value := params[name], str):
+                return False
+            parse(value)
+    except (KeyError, ValueError):
+        return False
+    return True
 
 
 _parse_room_sid = parse_sid("RM")
@@ -308,7 +328,7 @@ def read(params: Mapping[str, str]) -> Reading:
                 strange[name] = value
         elif name not in PARAMETERS:
             strange[name] = value
-    for name, attribute in _INSISTED_ON[schema].items():
+    for name, (attribute, _) in _INSISTED_ON[schema].items():
         if attribute not in values:
             raise IndigestibleError(f"{params.get(EVENT)} without a {name} that can be read.")
     return Reading(values, dict(params) if schema is _UNKNOWN_EVENT else strange)

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import pytest
 from audits import AuditOutput
+from flask import Response
 from redis import Redis
 
 from ingest.form import read_form
@@ -52,6 +53,15 @@ def test_every_recorded_callback_is_taken_by_get_as_well(
 def test_an_answer_has_no_body_and_no_content_type(twilio: Any, body: str) -> None:
     answer = twilio.post(body)
     assert (answer.status, answer.data, answer.content_type) == ("204 NO CONTENT", b"", None)
+
+
+def test_what_a_hook_adds_to_an_answer_is_sent(twilio: Any, body: str) -> None:
+    @twilio.client.application.after_request
+    def add(answer: Response) -> Response:
+        answer.headers["X-Added"] = "yes"
+        return answer
+
+    assert list(twilio.post(body).headers) == [("X-Added", "yes")]
 
 
 def test_an_identity_survives_byte_for_byte(

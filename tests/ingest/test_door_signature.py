@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,6 +65,34 @@ def test_a_url_that_holds_the_hash_of_its_body_is_signed_without_parameters() ->
 def test_any_of_several_tokens_fits_wherever_it_stands() -> None:
     verify(URL, PARAMS, SIGNATURE, [TOKEN, "new"])
     verify(URL, PARAMS, SIGNATURE, ["new", TOKEN])
+
+
+@pytest.mark.parametrize(
+    ("signature", "tried"),
+    [
+        (compute("https://a/x", {}), 2),
+        (compute("https://a:443/x", {}), 4),
+        ("none", 4),
+        ("none that is as long as one", 4),
+    ],
+)
+def test_what_fits_is_answered_at_once_and_for_what_does_not_all_is_tried_in_order(
+    monkeypatch: pytest.MonkeyPatch, signature: str, tried: int
+) -> None:
+    asked = []
+    compute_signature = RequestValidator.compute_signature
+
+    def spy(validator: Any, url: str, params: Any) -> Any:
+        asked.append((url, validator.token.decode()))
+        return compute_signature(validator, url, params)
+
+    monkeypatch.setattr(RequestValidator, "compute_signature", spy)
+    with suppress(SignatureMismatchError):
+        verify("https://a/x", {}, signature, ["new", TOKEN])
+    # The URL as it was registered comes first, with each token.
+    forms = ("https://a/x", "https://a:443/x")
+    everything = [(form, token) for form in forms for token in ("new", TOKEN)]
+    assert asked == everything[:tried]
 
 
 @pytest.mark.parametrize("signature", [None, ""])

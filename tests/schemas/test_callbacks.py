@@ -13,6 +13,7 @@ from strategies import ACCOUNT, ROOM, callbacks, sid
 from schemas.callbacks import (
     PARAMETERS,
     SCHEMAS,
+    StatusCallback,
     check,
     parse_count,
     parse_timestamp,
@@ -354,6 +355,20 @@ def _anything(draw: st.DrawFn) -> dict[str, str]:
         params.pop(name, None)
     names = st.sampled_from([*sorted(PARAMETERS), "Mood"])
     return params | draw(st.dictionaries(names, _TEXTS | st.text(), max_size=3))
+
+
+@given(
+    _anything() | callbacks(),
+    st.dictionaries(st.sampled_from(sorted(PARAMETERS)), st.none() | st.integers(), max_size=1),
+)
+def test_whatever_the_parameters_are_just_those_are_at_fault_that_marshmallow_finds_so(
+    texts: dict[str, str], others: dict[str, Any]
+) -> None:
+    params = texts | others
+    schema = SCHEMAS.get(params.get("StatusCallbackEvent", ""), StatusCallback())
+    faults = schema.validate(params)
+    insisted_on = (str(one.data_key) for one in schema.fields.values() if one.required)
+    assert at_fault(params) == sorted(name for name in insisted_on if name in faults)
 
 
 @given(_anything() | callbacks())
