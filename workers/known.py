@@ -6,6 +6,7 @@ another, and a Redis that has lost its tail has an older one. Bounded; knows no 
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -30,8 +31,9 @@ class Known:
     def __init__(self) -> None:
         # With which token the rooms of a shard are known.
         self._tokens: dict[int, str] = {}
-        # By shard and RoomSid; the one that was asked for or noted last comes last.
-        self._rooms: dict[tuple[int, str], Kept] = {}
+        # By shard and RoomSid; the one that was asked for or noted last comes last. To find the
+        # first of a plain dictionary, all that was ever removed before it is passed.
+        self._rooms: OrderedDict[tuple[int, str], Kept] = OrderedDict()
         self._size = 0
 
     def among(self, hold: Hold, room_sids: Iterable[str]) -> dict[str, Record]:
@@ -40,9 +42,9 @@ class Known:
             self._forget(hold.shard)
         found = {}
         for room_sid in room_sids:
-            kept = self._drop(hold.shard, room_sid)
+            kept = self._rooms.get((hold.shard, room_sid))
             if kept:
-                self._put(hold.shard, room_sid, kept)
+                self._rooms.move_to_end((hold.shard, room_sid))
                 found[room_sid] = kept.record
         return found
 
@@ -61,20 +63,16 @@ class Known:
         for room_sid, kept in rooms.items():
             self._drop(shard, room_sid)
             if kept:
-                self._put(shard, room_sid, kept)
+                self._rooms[shard, room_sid] = kept
+                self._size += kept.size
         while self._size > _BYTES:
-            self._drop(*next(iter(self._rooms)))
+            self._size -= self._rooms.popitem(last=False)[1].size
         self._tokens[shard] = after.token
 
-    def _put(self, shard: int, room_sid: str, kept: Kept) -> None:
-        self._rooms[shard, room_sid] = kept
-        self._size += kept.size
-
-    def _drop(self, shard: int, room_sid: str) -> Kept | None:
+    def _drop(self, shard: int, room_sid: str) -> None:
         kept = self._rooms.pop((shard, room_sid), None)
         if kept:
             self._size -= kept.size
-        return kept
 
     def _forget(self, shard: int) -> None:
         self._tokens.pop(shard, None)

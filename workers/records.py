@@ -72,6 +72,10 @@ _decode_version = msgspec.msgpack.Decoder(tuple[int, msgspec.Raw, msgspec.Raw]).
 # A tombstone stands where the ledger does, and nothing where the facts do.
 _decode_tombstone = msgspec.msgpack.Decoder(tuple[int, None, Tombstone]).decode
 _NOTHING = _encode(None)
+# What a record of this version begins with: that it has three parts, and the version. Nearly all
+# do, and need not be read twice.
+_LATEST = _encode(NEW)[:2]
+_LATEST_TOMBSTONE = _LATEST + _NOTHING
 
 
 def encode(record: Record) -> bytes:
@@ -91,6 +95,8 @@ def decode(stored: bytes | None) -> Record:
     if stored is None:
         return NEW
     try:
+        if stored.startswith(_LATEST) and not stored.startswith(_LATEST_TOMBSTONE):
+            return _decode(stored)
         version, facts, _ = _decode_version(stored)
         if version in _READ and bytes(facts) == _NOTHING:
             return _risen(_decode_tombstone(stored)[2])

@@ -11,11 +11,13 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from typing import Any, NamedTuple
 
 from workers.asking import Ask
 from workers.store import Store
 from workers.turns import Done, Drained, Turn, Work
+from workers.under_way import UnderWay
 
 # A shard is given way with after this long, so that none starves while others have a flood.
 SLICE_SECONDS = 1.0
@@ -26,11 +28,15 @@ LIFE_SECONDS = 10.0
 LINGER_SECONDS = 0.25
 # How soon somebody who lingers sees that it is to end.
 _WAIT_MS = 50
-# While callbacks come fast. A round costs as much as several of them; at a thousand a second, one
-# process finds fifteen after this, and a callback waits for half of it.
-_PAUSE_SECONDS = 0.015
+# While callbacks come fast, so that a round, which costs as much as several of them, finds some: at
+# a thousand a second, one process finds six after this, and a callback waits for half of it. With
+# more, a busy machine carries no more: there, rounds are long enough to find many.
+_PAUSE_SECONDS = 0.006
 # How often somebody with less than its share looks for shards that nobody is at.
 _LOOK_SECONDS = 0.02
+# What took so long to make is not kept back for what the next shards ask: handing it to another
+# thread costs a tenth of that.
+_WORTH_SECONDS = 0.005
 
 
 class Terms(NamedTuple):
@@ -64,6 +70,7 @@ class Rounds:
         self._terms = terms
         self._works: dict[int, Work] = {}
         self._wanted: dict[int, Ask[Any] | Done] = {}
+        self._under_way = UnderWay(store.send)
         self._drained: dict[int, Drained] = {}
         self._slice_over = self._look_at = 0.0
         # When something was found last.
@@ -82,16 +89,20 @@ class Rounds:
         """
         over = time.monotonic() + self._terms.life_seconds
         self._again = [shard]
-        while self._again:
-            self._take([one for one in self._again if not self._has_failed(one)])
-            self._again = []
-            self._slice_over = time.monotonic() + self._terms.slice_seconds
-            while self._works:
-                self._advance()
-                self._take_more()
-                if self._works:
-                    self._give_turns(may_go_on=time.monotonic() < over)
+        with closing(self._under_way):
+            while self._again:
+                self._serve_slice(over)
         return [*self._drained.values()]
+
+    def _serve_slice(self, over: float) -> None:
+        self._take([one for one in self._again if not self._has_failed(one)])
+        self._again = []
+        self._slice_over = time.monotonic() + self._terms.slice_seconds
+        while self._works:
+            self._advance()
+            self._take_more()
+            if self._works:
+                self._give_turns(may_go_on=time.monotonic() < over)
 
     def _take(self, shards: Iterable[int]) -> None:
         for shard in shards:
@@ -101,7 +112,7 @@ class Rounds:
 
     def _go_on(self, shard: int, answer: Any) -> None:
         """Have one shard's work go on until it asks for something, waits, or is at its end."""
-        work = self._works[shard]
+        work, began = self._works[shard], time.monotonic()
         try:
             failed = isinstance(answer, Exception)
             wanted = work.throw(answer) if failed else work.send(answer)
@@ -110,9 +121,17 @@ class Rounds:
         except Exception as error:  # noqa: BLE001  # it is handed to the caller; others go on
             self._end(shard, Drained(shard, 0, handed_on=False, error=error))
         else:
-            self._wanted[shard] = wanted
-            if isinstance(wanted, Done) and wanted.callbacks:
-                self._found_at = time.monotonic()
+            self._want(shard, wanted, began)
+
+    def _want(self, shard: int, wanted: Ask[Any] | Done, began: float) -> None:
+        now = time.monotonic()
+        if isinstance(wanted, Ask) and len(self._works) > 1 and now - began > _WORTH_SECONDS:
+            self._wanted.pop(shard, None)
+            self._under_way.put(shard, wanted)
+            return
+        self._wanted[shard] = wanted
+        if isinstance(wanted, Done) and wanted.callbacks:
+            self._found_at = now
 
     def _end(self, shard: int, drained: Drained) -> None:
         del self._works[shard]
@@ -120,11 +139,18 @@ class Rounds:
         self._drained[shard] = drained
 
     def _advance(self) -> None:
-        """Send what is asked for, all at once, until every shard waits for its next turn."""
-        while asks := {of: one for of, one in self._wanted.items() if isinstance(one, Ask)}:
-            answers = self._store.send([*asks.values()])
-            for shard, answer in zip(asks, answers, strict=True):
-                self._go_on(shard, answer)
+        """Have asked what is asked for until every shard waits for its next turn."""
+        while True:
+            asks = {of: one for of, one in self._wanted.items() if isinstance(one, Ask)}
+            if asks:
+                # All at once.
+                answers = self._store.send([*asks.values()])
+                for shard, answer in zip(asks, answers, strict=True):
+                    self._go_on(shard, answer)
+            elif self._under_way:
+                self._go_on(*self._under_way.next())
+            else:
+                return
 
     def _take_more(self) -> None:
         """Take shards that nobody is at, while there is time for them."""

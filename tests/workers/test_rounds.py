@@ -6,14 +6,14 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from asked import asked
 from audits import AuditOutput
-from redis import Redis
+from redis import Redis, ResponseError
 from rooms import BOUNDS, PHONE, connected, created, disconnected
 from strategies import sid
 from streams import by_room, check_chain, published
@@ -267,6 +267,71 @@ class Works:
         if self._error:
             raise self._error
         return Drained(shard, 1, handed_on=True)
+
+
+class Hears(Store):
+    """A store that hears the first ask of shard 0, and answers when another shard is at work."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.heard, self.other_works = threading.Event(), threading.Event()
+
+    def send(self, asks: Sequence[Ask[Any]]) -> list[Any]:
+        if [one.step for one in asks] == ["commit"]:
+            self.heard.set()
+            assert self.other_works.wait(20.0)
+        return super().send(asks)
+
+
+def test_a_shard_is_digested_while_redis_answers_another(redis: Redis, keyspace: Keyspace) -> None:
+    store = Hears(redis, keyspace, shards=8, maxlen=1000)
+    ask = Ask("commit", None, ["key"], ["GET"], bytes)
+    answers = {}
+
+    def begin(shard: int) -> Work:
+        turn = yield Done(1)
+        if shard:
+            # Not before the other has asked, and the other is not answered before this goes on.
+            assert store.heard.wait(20.0)
+            store.other_works.set()
+        else:
+            time.sleep(0.01)  # long enough to be worth the while
+            answers[shard] = yield ask
+        while not turn.over:
+            turn = yield Done(1)
+        return Drained(shard, 1, handed_on=False)
+
+    redis.set("key", "value")
+    terms = Terms(2, FOR_LONG, FOR_LONG, leaving=store.other_works.is_set)
+    drained = Rounds(store, begin, terms).serve(0)
+    assert [one.error for one in drained] == [None, None]
+    assert answers == {0: b"value"}
+
+
+def test_what_fails_under_way_is_told_to_the_shard_that_asked(
+    redis: Redis, keyspace: Keyspace
+) -> None:
+    store = Store(redis, keyspace, shards=8, maxlen=1000)
+    redis.set("text", "value")
+    ask = Ask("commit", None, ["text"], ["LLEN"], int)
+    failed = threading.Event()
+
+    def begin(shard: int) -> Work:
+        turn = yield Done(1)
+        if not shard:
+            time.sleep(0.01)  # as above
+            try:
+                yield ask
+            finally:
+                failed.set()
+        while not turn.over:
+            turn = yield Done(1)
+        return Drained(shard, 1, handed_on=False)
+
+    served = Rounds(store, begin, Terms(2, FOR_LONG, FOR_LONG, leaving=failed.is_set)).serve(0)
+    drained = {one.shard: one for one in served}
+    assert isinstance(drained.pop(0).error, ResponseError)
+    assert [one.error for one in drained.values()] == [None]
 
 
 def test_somebody_with_the_full_share_goes_on_for_so_long_and_no_longer(store: Store) -> None:
