@@ -1,8 +1,7 @@
 """Cost against growth: a drain with more rooms and with more people in each, and what a room takes.
 
-Here the worker's drain runs in this process, shard by shard and lingering for nothing, on rooms
-that were made live beforehand. Each size has a prefix of its own in Redis, so that the rounds can
-go in turn.
+Here the worker's rounds run in this process, over all shards, on rooms that were made live
+beforehand. Each size has a prefix of its own in Redis, so that the rounds can go in turn.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ from schemas.settings import Settings
 from workers.bounds import bounds_of
 from workers.drain import Drain
 from workers.main import collect_seldom
+from workers.rounds import Rounds, Terms
 from workers.store import Store
 from workers.terms import scribe_of
 
@@ -36,6 +36,8 @@ _KINDS = ("audio", "video", "data")
 _FEW_PEOPLE, _FEW_KINDS = 1, ("audio",)
 _REDIS_SECONDS = 10.0
 _BOUND_SECONDS = 600.0
+# Nobody lingers for so long: whoever drains ends when nothing waits.
+_LINGER_SECONDS = 1.0
 
 
 class Rooms:
@@ -51,14 +53,12 @@ class Rooms:
         self._random = Random(_SEED)
         self._redis = connect(self._settings, timeout=_REDIS_SECONDS)
         self._log = os.open(site.folder / f"{name}.log", os.O_WRONLY | os.O_CREAT, 0o600)
-        store = Store(
-            self._redis,
-            Keyspace(name),
-            shards=self._settings.shards,
-            maxlen=self._settings.events_maxlen,
-        )
+        shards, maxlen = self._settings.shards, self._settings.events_maxlen
+        store = Store(self._redis, Keyspace(name), shards=shards, maxlen=maxlen)
         lines, scribe = Lines(self._log), scribe_of(self._settings)
-        self._drain = Drain(store, bounds_of(self._settings), lines, scribe=scribe)
+        bounds = bounds_of(self._settings)
+        self._store = store
+        self._drain = Drain(store, bounds, lines, scribe=scribe, at_once=shards)
         self._rooms = [Meeting(self._random) for _ in range(rooms)]
         self.name = name
         self._inboxes = inboxes_of(name)
@@ -76,10 +76,15 @@ class Rooms:
         began = time.monotonic()
         while self._waiting():
             for shard in range(self._settings.shards):
-                self._drain.drain(shard, {"task_id": None, "worker": self.name})
+                self._serve(shard)
             if time.monotonic() - began > _BOUND_SECONDS:
                 raise BenchmarkError(f"{self._waiting()} callbacks still wait in {self.name}.")
         return waiting / (time.monotonic() - began)
+
+    def _serve(self, shard: int) -> None:
+        context = {"task_id": None, "worker": self.name}
+        terms = Terms(self._store.shards, _LINGER_SECONDS, leaving=lambda: not self._waiting())
+        Rounds(self._store, lambda one: self._drain.begin(one, context), terms).serve(shard)
 
     def _waiting(self) -> int:
         return backlog_of("rollcall", self._redis, self._inboxes)

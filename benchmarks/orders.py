@@ -7,6 +7,9 @@ import msgspec
 from benchmarks.backlog import Name
 from benchmarks.shots import Mark
 
+# How many requests are under way for one web process: as many as the plain receiver has threads.
+CONNECTIONS = 16
+
 
 class Order(msgspec.Struct, kw_only=True):
     """What a sender is to send."""
@@ -17,7 +20,7 @@ class Order(msgspec.Struct, kw_only=True):
     # The place in the file to begin with.
     first: int = 0
     # How many requests are under way at once; where there is a rate, as many as it takes.
-    connections: int = 16
+    connections: int = CONNECTIONS
     # Requests a second, evenly spaced; 0 for as fast as they are answered.
     rate: float = 0.0
     # Send nothing while so many callbacks wait behind the door; 0 to send on whatever waits.

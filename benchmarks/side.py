@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -14,12 +15,14 @@ from benchmarks.backlog import INBOXES
 from benchmarks.figures import Figures, percentile
 from benchmarks.latency import latencies, reading
 from benchmarks.meetings import traffic
-from benchmarks.orders import Order
+from benchmarks.orders import CONNECTIONS, Order
 from benchmarks.plan import Plan
 from benchmarks.processes import BenchmarkError, Process, cpu_seconds_of, wait_until
 from benchmarks.sending import send
-from benchmarks.systems import Site, System, waiting
+from benchmarks.systems import Site, Starting, System, waiting
 
+# The whole machine: as many web processes as this, and so many requests under way for each.
+_CORES = os.cpu_count() or 1
 PERCENTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 # Another seed than that of the shots: rooms of its own.
 _BACKLOG_SEED = 2
@@ -41,25 +44,29 @@ class Side:
 
     def measure(self) -> None:
         """Measure one round. Redis is empty at the beginning of each part."""
+        self.site.redis.flushall()
         with ExitStack() as stack:
-            self.site.redis.flushall()
-            web, is_ready = self.system.web(self.site)
-            stack.callback(web.end)
-            self._note("start web", web.wait_ready(is_ready))
+            web = self._start(stack, self.system.web(self.site, 1))
             self._accept(web)
-            self._drain(1)
-            for processes in self.plan.worker_processes:
-                self._drain(processes)
-            self._deposit(1)
-            beside = []
-            for process, is_ready in self.system.beside(self.site):
-                stack.callback(process.end)
-                self._note(f"start {process.name}", process.wait_ready(is_ready))
-                beside.append(process)
+        self._drain(1)
+        for processes in self.plan.worker_processes:
+            self._drain(processes)
+        self._deposit(1)
+        with ExitStack() as stack:
+            beside = [self._start(stack, one) for one in self.system.beside(self.site)]
+            web, is_ready = self.system.web(self.site, _CORES)
+            stack.callback(web.end)
+            web.wait_ready(is_ready)
             worker = self.system.worker(self.site)
             stack.callback(worker.end)
             worker.wait_ready(lambda: not self._waiting())
             self._together(web, worker, beside)
+
+    def _start(self, stack: ExitStack, starting: Starting) -> Process:
+        process, is_ready = starting
+        stack.callback(process.end)
+        self._note(f"start {process.name}", process.wait_ready(is_ready))
+        return process
 
     def _note(self, figure: str, value: float) -> None:
         self.figures.note(figure, self.system.name, value)
@@ -84,6 +91,7 @@ class Side:
             raise BenchmarkError(f"{report.sent} were accepted, and {self._waiting()} wait.")
         self._note("accepted", report.accepted_per_second)
         self._note("cpu of accepting", (web.cpu_seconds() - before) / report.sent)
+        self._note("resident web", web.resident_bytes())
         if self.system.name == "rollcall":
             inboxes = [self.site.redis.memory_usage(one, samples=0) or 0 for one in INBOXES]
             self._note("bytes waiting", sum(inboxes) / report.sent)
@@ -119,6 +127,7 @@ class Side:
         order = self._order(
             seconds=self.plan.sustain,
             warm_seconds=self.plan.warm,
+            connections=CONNECTIONS * _CORES,
             most_waiting=self.plan.most_waiting,
         )
         report = send(order)
@@ -129,7 +138,7 @@ class Side:
         sent = report.sent
         sent += self._latency("idle", sent, self.plan.idle_rate, self.plan.idle)
         self._latency("half", sent, report.applied_per_second / 2, self.plan.half)
-        for process in (web, worker, *beside):
+        for process in (worker, *beside):
             self._note(f"resident {process.name}", process.resident_bytes())
         stream, redis = self.system.events, self.site.redis
         bytes_of_all = redis.memory_usage(stream, samples=0) or 0

@@ -75,8 +75,8 @@ class System(Protocol):
     name: Name
     events: str
 
-    def web(self, site: Site) -> Starting:
-        """Start one web process."""
+    def web(self, site: Site, processes: int) -> Starting:
+        """Start so many web processes on one port."""
 
     def worker(self, site: Site, processes: int | None = None) -> Process:
         """Start a worker with so many processes, or as many as it has by default."""
@@ -89,13 +89,17 @@ class System(Protocol):
 
 
 class Rollcall:
-    """As shipped: the commands of the Procfile, and no setting but those that must be."""
+    """As shipped: the commands of the Procfile, and no setting but those that must be.
+
+    How many web processes there are is told, for either receiver.
+    """
 
     name: Name = "rollcall"
     events = "rollcall:events"
 
-    def web(self, site: Site) -> Starting:
-        return site.start("web", "console.main", "web"), lambda: answers(site.port, "/readyz")
+    def web(self, site: Site, processes: int) -> Starting:
+        web = site.start("web", "console.main", "web", WEB_CONCURRENCY=str(processes))
+        return web, lambda: answers(site.port, "/readyz")
 
     def worker(self, site: Site, processes: int | None = None) -> Process:
         if processes is None:
@@ -121,8 +125,8 @@ class Plain:
     name: Name = "plain"
     events = "plain:events"
 
-    def web(self, site: Site) -> Starting:
-        bind = ("--bind", f"127.0.0.1:{site.port}", "--workers", "1")
+    def web(self, site: Site, processes: int) -> Starting:
+        bind = ("--bind", f"127.0.0.1:{site.port}", "--workers", str(processes))
         web = site.start("web", "gunicorn", *bind, *_GUNICORN, "benchmarks.plain.web:app")
         return web, lambda: answers(site.port, "/healthz")
 
