@@ -145,6 +145,7 @@ def rooms_of_callbacks(rooms: int, tracks: int) -> list[Params]:
     return made
 
 
+@pytest.mark.slow
 def test_after_kill_9_of_the_worker_in_the_middle_every_callback_is_applied_once(
     server: EmbeddedRedis, environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -110,7 +110,8 @@ class Sweeper:
 
     def _run(self) -> None:
         failing = False
-        while not self._rest():
+        # At once: what waited for a worker has waited long enough.
+        while not self._ended.is_set():
             try:
                 self._sweep()
             except Exception as error:
@@ -122,14 +123,14 @@ class Sweeper:
                 if failing:
                     log.info("sweep_recovered")
                 failing = False
+            self._rest()
 
-    def _rest(self) -> bool:
-        """Wait until the next sweep; true where there is none."""
+    def _rest(self) -> None:
+        """Wait until the next sweep, or until there is none."""
         if not self._leaving.is_set():
             self._leaving.wait(SWEEP_SECONDS)
         else:
             self._ended.wait(_LEAVING_SECONDS)
-        return self._ended.is_set()
 
     def _sweep(self) -> None:
         if self._leaving.is_set():

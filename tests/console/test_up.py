@@ -166,7 +166,7 @@ def test_the_demo_is_signed_with_the_token_of_an_account_where_there_is_no_other
 ) -> None:
     environment["TWILIO_AUTH_TOKEN"] = f"AC{'aF' * 16}=own"
     with running("up", "--demo", environment=environment) as up:
-        up.wait_for("The demo is over")
+        up.wait_for(" joined")
         up.process.send_signal(signal.SIGINT)
         assert up.wait() == 0
     assert "instead of 204" not in up.said
@@ -187,8 +187,8 @@ def test_where_there_is_a_token_for_them_snapshots_are_given_as_well(
 ) -> None:
     port = free_port()
     environment |= {"ROLLCALL_API_TOKEN": API_TOKEN, "ROLLCALL_CONSOLE_PORT": str(port)}
-    with running("up", "--demo", environment=environment) as up:
-        up.wait_for(f"Snapshots      http://localhost:{port}/api/rooms", "The demo is over")
+    with running("up", environment=environment) as up:
+        up.wait_for(f"Snapshots      http://localhost:{port}/api/rooms", "Ready.")
         connection = HTTPConnection("127.0.0.1", port, timeout=BOUND)
         connection.request("GET", "/api/rooms", headers=SHOWN)
         answer = connection.getresponse()
