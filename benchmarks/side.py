@@ -181,12 +181,13 @@ class _Used:
             "bytes to redis": stats["total_net_input_bytes"],
             "bytes from redis": stats["total_net_output_bytes"],
             "bytes appended": files["aof_current_size"],
+            "bytes at last rewrite": files["aof_base_size"],
         }
 
     def note(self, note: Callable[[str, float], None], callbacks: int, looks: int) -> None:
         used = {name: now - self._before[name] for name, now in self._now().items()}
         used["round trips"] -= looks
-        if used["bytes appended"] < 0:
+        if used.pop("bytes at last rewrite"):
             # Redis has written its file anew meanwhile, and shorter.
             del used["bytes appended"]
         for name, much in used.items():

@@ -34,8 +34,8 @@ _WAIT_MS = 50
 _PAUSE_SECONDS = 0.006
 # How often somebody with less than its share looks for shards that nobody is at.
 _LOOK_SECONDS = 0.02
-# What took so long to make is not kept back for what the next shards ask: handing it to another
-# thread costs a tenth of that.
+# What took so much processor time to make is not kept back for what the next shards ask: handing it
+# to another thread costs a tenth of that.
 _WORTH_SECONDS = 0.005
 
 
@@ -112,7 +112,7 @@ class Rounds:
 
     def _go_on(self, shard: int, answer: Any) -> None:
         """Have one shard's work go on until it asks for something, waits, or is at its end."""
-        work, began = self._works[shard], time.monotonic()
+        work, began = self._works[shard], time.thread_time()
         try:
             failed = isinstance(answer, Exception)
             wanted = work.throw(answer) if failed else work.send(answer)
@@ -121,17 +121,16 @@ class Rounds:
         except Exception as error:  # noqa: BLE001  # it is handed to the caller; others go on
             self._end(shard, Drained(shard, 0, handed_on=False, error=error))
         else:
-            self._want(shard, wanted, began)
+            self._want(shard, wanted, time.thread_time() - began)
 
-    def _want(self, shard: int, wanted: Ask[Any] | Done, began: float) -> None:
-        now = time.monotonic()
-        if isinstance(wanted, Ask) and len(self._works) > 1 and now - began > _WORTH_SECONDS:
+    def _want(self, shard: int, wanted: Ask[Any] | Done, took: float) -> None:
+        if isinstance(wanted, Ask) and len(self._works) > 1 and took > _WORTH_SECONDS:
             self._wanted.pop(shard, None)
             self._under_way.put(shard, wanted)
             return
         self._wanted[shard] = wanted
         if isinstance(wanted, Done) and wanted.callbacks:
-            self._found_at = now
+            self._found_at = time.monotonic()
 
     def _end(self, shard: int, drained: Drained) -> None:
         del self._works[shard]
