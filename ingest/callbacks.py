@@ -171,7 +171,7 @@ def _without_secrets(url: str) -> str:
 def _body(asked: Request) -> bytes:
     """Read the body, at most one byte more than is allowed: a chunked one tells no length."""
     sent = asked.environ["wsgi.input"]
-    if isinstance(sent, BytesIO) and "wsgi.input_terminated" in asked.environ:
+    if isinstance(sent, BytesIO) and asked.environ.get("wsgi.input_terminated"):
         # The gateway has it in memory already. Werkzeug, on its guard against one that never ends,
         # would have a buffer of 64 KiB made for it.
         body = sent.read(MAX_BODY_BYTES + 1)

@@ -58,11 +58,17 @@ class Door(Flask):
         return func
 
 
+class _NoSession(NullSession):
+    """A session that nobody can write to, in none of the ways there are to change a dictionary."""
+
+    __ior__ = NullSession.update
+
+
 class _NoSessions(SessionInterface):
     """The empty session that Flask, without a key for cookies, makes anew for each request."""
 
     def __init__(self) -> None:
-        self._none = NullSession()
+        self._none = _NoSession()
 
     def open_session(self, _app: Flask, _request: Request) -> SessionMixin:
         return self._none

@@ -12,7 +12,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 from greenlet import getcurrent, greenlet
 
@@ -26,10 +26,11 @@ class _OnLoop(greenlet):  # type: ignore[misc]  # it carries no types
     loop: asyncio.AbstractEventLoop
 
 
-class _Done(NamedTuple):
+class _Done:
     """What a greenlet switches with when its work is done, and no future to wait for."""
 
-    outcome: Any
+    def __init__(self, outcome: Any) -> None:
+        self.outcome = outcome
 
 
 class _AtRest(threading.local):
@@ -57,7 +58,9 @@ async def on_loop(work: Callable[..., Any], *args: Any) -> Any:
             raise
         switched = running.switch()
     _rest(running)
-    return switched.outcome
+    # The greenlet holds this while it rests, and should hold nothing of the work.
+    outcome, switched.outcome = switched.outcome, None
+    return outcome
 
 
 def _work(work: Callable[..., Any], args: tuple[Any, ...]) -> None:

@@ -112,7 +112,8 @@ class Cluster(Redis):
 
     def doubt(self, host: Host) -> None:
         """Ask another node first, after this one has failed."""
-        self._owners = {slot: owner for slot, owner in self._owners.items() if owner != host}
+        # A copy: another thread may be told of a slot meanwhile.
+        self._owners = {slot: owner for slot, owner in dict(self._owners).items() if owner != host}
         self._order = (*(one for one in self._order if one != host), host)
 
     def close(self) -> None:

@@ -23,13 +23,14 @@ from workers.app import create_app, drains_of
 from workers.mending import mend_libraries
 from workers.notify.delivery import AT_ONCE
 
-# A worker waits this long for any answer: longer than Redis takes for a large batch, shorter than
-# the lease, so that a shard is not another worker's before this one has given up.
+# A worker waits this long for any answer: longer than Redis takes for a large batch, and shorter
+# than the lease. Where an ask had to wait for another one first, the shard may be another worker's
+# by then: then nothing is committed.
 _TIMEOUT_SECONDS = 2.0
 _RETRY_SECONDS = 0.5
-# Objects. Some 100 MB, should they all be garbage in cycles, which nearly none is; with a twentieth
-# of it, and thousands of rooms, a tenth of the time went into looking at rooms that are known.
-_COLLECT_AFTER = 1_000_000
+# Objects: more than those of all rooms that are known. With a fifth of it, and thousands of rooms,
+# a tenth of the time went into looking at them. What broke off is looked for at once.
+_COLLECT_AFTER = 250_000
 _SAY_SECONDS = 10.0
 
 log = structlog.get_logger()

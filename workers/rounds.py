@@ -1,6 +1,7 @@
 """The rounds: the shards that a process holds, served together, a round trip for all of them.
 
-A round reads what has come to each, has it digested, and commits it. Between two rounds the
+A round reads what has come to each, has it digested, and commits it; what took long to digest is
+committed while the next shard is digested. Between two rounds the
 process lingers with its leases in hand, so that deposits want no wake-up: a moment while callbacks
 come fast, for the next round to find a handful; else until one comes, or none has come for a while.
 It knows nothing of what is done with a shard, only what is asked of Redis for it.
@@ -138,8 +139,11 @@ class Rounds:
         self._drained[shard] = drained
 
     def _advance(self) -> None:
-        """Have asked what is asked for until every shard waits for its next turn."""
+        """Ask what the shards want to know, until each of them waits for its next turn."""
         while True:
+            # Before all others: whoever asks quickly would ask again and again meanwhile.
+            while self._under_way.has_come():
+                self._go_on(*self._under_way.next())
             asks = {of: one for of, one in self._wanted.items() if isinstance(one, Ask)}
             if asks:
                 # All at once.

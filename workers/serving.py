@@ -6,9 +6,10 @@ It knows who is woken and who is told to end, and leaves how a shard is drained 
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import structlog
 from redis import RedisError
@@ -47,15 +48,23 @@ class Serving:
 
     def _serve(self, shard: int, task_id: str | None, terms: Terms) -> None:
         context = {"task_id": task_id, "worker": f"{socket.gethostname()}:{os.getpid()}"}
-        rounds = Rounds(self._store, lambda one: self._drain.begin(one, context), terms)
-        drained = rounds.serve(shard)
+        begin = lambda one: self._drain.begin(one, context)  # noqa: E731
+        if self._has_failed(Rounds(self._store, begin, terms).serve(shard)):
+            self._store.reconnect()
+            # What broke off is held by the cycle of its error and the traceback: few objects, and
+            # megabytes of callbacks, which no one would look for until many objects are there.
+            gc.collect()
+
+    def _has_failed(self, drained: Iterable[Drained]) -> bool:
+        """Hand on what is to be handed on, say what broke off, and tell whether anything did."""
+        failed = False
         for one in drained:
             if one.error:
+                failed = True
                 _say_why(one, one.error)
             elif one.handed_on:
                 self._wake(one.shard)
-        if any(one.error for one in drained):
-            self._store.reconnect()
+        return failed
 
 
 def _say_why(drained: Drained, error: Exception) -> None:

@@ -103,18 +103,18 @@ def test_what_a_work_leaves_in_context_variables_is_not_found_by_the_next() -> N
     asyncio.run(work())
 
 
-def test_what_a_work_was_given_is_not_held_while_its_greenlet_rests() -> None:
+def test_what_a_work_was_given_or_made_is_not_held_while_its_greenlet_rests() -> None:
     class Given:
         pass
 
-    async def work() -> weakref.ref[Given]:
+    async def work() -> list[weakref.ref[Given]]:
         given = Given()
-        await on_loop(lambda _: None, given)
-        return weakref.ref(given)
+        made = await on_loop(lambda _: Given(), given)
+        return [weakref.ref(given), weakref.ref(made)]
 
     held = asyncio.run(work())
     gc.collect()
-    assert held() is None
+    assert [one() for one in held] == [None, None]
 
 
 def test_no_more_than_64_rest() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+import msgspec
 import pytest
 from asked import asked
 from audits import AuditOutput
@@ -23,6 +25,7 @@ from schemas.errors import LeaseLostError, UnknownVersionError
 from schemas.keys import Keyspace, shard_of
 from schemas.logs import Lines
 from workers import records, serving
+from workers.arrivals import Arrival
 from workers.asking import Ask
 from workers.batch import Hold
 from workers.drain import Drain
@@ -315,6 +318,35 @@ def test_a_shard_is_digested_while_redis_answers_another(redis: Redis, keyspace:
     assert answers == {0: b"value"}
 
 
+def test_who_asks_quickly_does_not_keep_an_answer_from_another(
+    redis: Redis, keyspace: Keyspace
+) -> None:
+    store = Store(redis, keyspace, shards=8, maxlen=1000)
+    ask = Ask("due", None, ["key"], ["GET"], bytes)
+    answered, quick = threading.Event(), 0
+
+    def begin(shard: int) -> Work:
+        nonlocal quick
+        turn = yield Done(1)
+        if shard:
+            deadline = time.monotonic() + 20.0
+            while not answered.is_set():
+                assert time.monotonic() < deadline
+                quick += 1
+                yield ask
+        else:
+            work_for_a_while()
+            yield ask
+            answered.set()
+        while not turn.over:
+            turn = yield Done(1)
+        return Drained(shard, 1, handed_on=False)
+
+    drained = Rounds(store, begin, Terms(2, FOR_LONG, FOR_LONG, leaving=answered.is_set)).serve(0)
+    assert [one.error for one in drained] == [None, None]
+    assert quick
+
+
 def test_what_fails_under_way_is_told_to_the_shard_that_asked(
     redis: Redis, keyspace: Keyspace
 ) -> None:
@@ -423,6 +455,29 @@ def test_whoever_hands_a_shard_on_has_somebody_woken_for_it(
     # There is nothing to hand on this time.
     serving.drain(2)
     assert woken == [2]
+
+
+@pytest.fixture
+def _no_collector() -> Iterator[None]:
+    """Python looks for garbage only where it is asked to."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("_no_collector")
+def test_a_batch_that_broke_off_is_not_kept_in_memory(
+    store: Store, audit: AuditOutput, inbox: Inbox, redis: Redis, keyspace: Keyspace
+) -> None:
+    newer = msgspec.msgpack.encode((records.VERSION + 1, None, None))
+    redis.set(keyspace.shard(0).room(ROOMS[0]), newer)
+    inbox.deposit(opened(ROOMS[0]), "")
+    serving = Serving(store, Drain(store, BOUNDS, Lines(audit.writing)), Leaving(), lambda _: True)
+    serving.drain(0)
+    # It was read, and could not be taken.
+    assert redis.xlen(keyspace.shard(0).inbox) == 1
+    assert [one for one in gc.get_objects() if isinstance(one, Arrival)] == []
 
 
 def test_leases_that_nothing_is_committed_under_do_not_run_out(
