@@ -47,10 +47,10 @@ LONG = replace(
     shots=200_000,
     accept=10.0,
     sustain=20.0,
-    idle=60.0,
+    idle=20.0,
     half=20.0,
-    drain=60.0,
-    # A minute for each, and as long to lay it up: more of them are measured by the quick one.
+    drain=40.0,
+    # To lay up so much takes a minute: more of them are measured by the quick one.
     worker_processes=(),
     backlog_plain=200_000,
     backlog_rollcall=200_000,
