@@ -42,9 +42,10 @@ class Known:
             self._forget(hold.shard)
         found = {}
         for room_sid in room_sids:
-            kept = self._rooms.get((hold.shard, room_sid))
+            place = hold.shard, room_sid
+            kept = self._rooms.get(place)
             if kept:
-                self._rooms.move_to_end((hold.shard, room_sid))
+                self._rooms.move_to_end(place)
                 found[room_sid] = kept.record
         return found
 

@@ -1,10 +1,10 @@
 """The rounds: the shards that a process holds, served together, a round trip for all of them.
 
 A round reads what has come to each, has it digested, and commits it; what took long to digest is
-committed while the next shard is digested. Between two rounds the
-process lingers with its leases in hand, so that deposits want no wake-up: a moment while callbacks
-come fast, for the next round to find a handful; else until one comes, or none has come for a while.
-It knows nothing of what is done with a shard, only what is asked of Redis for it.
+committed while the next shard is digested. Between two rounds the process lingers with its leases
+in hand, so that deposits want no wake-up: a moment while callbacks come fast, for the next round to
+find a few; else until one comes, or none has come for a while. It knows nothing of what is done
+with a shard, only what is asked of Redis for it.
 """
 
 from __future__ import annotations

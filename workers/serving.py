@@ -10,6 +10,7 @@ import gc
 import os
 import socket
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import structlog
 from redis import RedisError
@@ -48,23 +49,24 @@ class Serving:
 
     def _serve(self, shard: int, task_id: str | None, terms: Terms) -> None:
         context = {"task_id": task_id, "worker": f"{socket.gethostname()}:{os.getpid()}"}
-        begin = lambda one: self._drain.begin(one, context)  # noqa: E731
-        if self._has_failed(Rounds(self._store, begin, terms).serve(shard)):
+        begin = partial(self._drain.begin, context=context)
+        # No name is given to the rounds, which remember the errors, and these what they broke off.
+        if self._settle(Rounds(self._store, begin, terms).serve(shard)):
             self._store.reconnect()
-            # What broke off is held by the cycle of its error and the traceback: few objects, and
-            # megabytes of callbacks, which no one would look for until many objects are there.
+            # It is held by the cycle of an error and its traceback: few objects, and megabytes of
+            # callbacks, which nobody would look for until many objects are there.
             gc.collect()
 
-    def _has_failed(self, drained: Iterable[Drained]) -> bool:
-        """Hand on what is to be handed on, say what broke off, and tell whether anything did."""
-        failed = False
+    def _settle(self, drained: Iterable[Drained]) -> bool:
+        """Wake others for what was handed on, and say what broke off; true where anything did."""
+        broken_off = False
         for one in drained:
             if one.error:
-                failed = True
+                broken_off = True
                 _say_why(one, one.error)
             elif one.handed_on:
                 self._wake(one.shard)
-        return failed
+        return broken_off
 
 
 def _say_why(drained: Drained, error: Exception) -> None:
