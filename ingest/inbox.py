@@ -186,7 +186,8 @@ class Inbox:
         (https://redis.io/docs/latest/commands/wait/).
 
         Raises:
-            NotReplicatedError: too few. What was sent has been done all the same.
+            NotReplicatedError: too few. What was sent has been done all the same, unless it was a
+                script that this Redis did not know.
         """
         if not self._replicas:
             return pipeline.execute(raise_on_error=False)
