@@ -38,7 +38,7 @@ class Committing:
         # Made before the worker forks, and so one for all its processes.
         self._commits = Commits(store.shards)
         # Of this process alone: it is empty when the worker forks.
-        self._known = Known()
+        self._known = Known(store.shards)
 
     def look_back(self, hold: Hold) -> None:
         """Say so where Redis has lost commits that this worker knows of.
@@ -56,16 +56,19 @@ class Committing:
         """Make a digester that has the records of these rooms, and of the shard's pseudo-room.
 
         Raises:
-            UnknownVersionError: a record was written by a newer Rollcall.
-            UnreadableRecordError: that of the pseudo-room is no record.
+            UnknownVersionError: the pseudo-room's was written by a newer Rollcall.
+            UnreadableRecordError: it is no record.
         """
         rooms = dict.fromkeys((pseudo_room(hold.shard), *room_sids))
         known = self._known.among(hold, rooms)
         unknown = [one for one in rooms if one not in known]
-        stored = (yield from answer_to(self._store.load(hold, unknown))) if unknown else {}
-        return Digester(stored, around, known)
+        if unknown:
+            loaded = yield from answer_to(self._store.load(hold, unknown))
+            self._known.note_loaded(hold, loaded)
+            known |= loaded
+        return Digester(known, around)
 
-    def commit(self, hold: Hold, batch: Batch, digester: Digester) -> Asking[Hold | None]:
+    def commit(self, hold: Hold, batch: Batch) -> Asking[Hold | None]:
         """Commit what a digester made, and write its audit lines; see `Store.commit`.
 
         Raises:
@@ -73,7 +76,7 @@ class Committing:
         """
         committed = yield from answer_to(self._store.commit(hold, batch))
         if committed is not None:
-            self._known.note(hold, committed, digester.kept())
+            self._known.note(hold, committed, batch.rooms)
             self._commits.note(hold.shard, committed.commits)
             self.write(batch.audit_lines)
         return committed

@@ -17,7 +17,6 @@ from schemas.errors import IndigestibleError, UnreadableRecordError
 from workers import dead, records, steps
 from workers.arrivals import Arrival, Fault, pseudo_room
 from workers.batch import Batch, Stored
-from workers.known import Kept
 from workers.records import Record
 from workers.room.conclude import Outcome, conclude, set_aside
 from workers.room.patience import elapse, next_due
@@ -26,7 +25,6 @@ from workers.steps import Circumstances, Step
 
 # What a batch gives out at the most, in bytes; a larger one would block Redis.
 _BATCH_BYTES = 1 << 20
-_NOTHING_KNOWN: Mapping[str, Record] = {}
 # A room whose record is damaged waits for a person.
 _LATER_MS = 3_600_000
 
@@ -36,30 +34,25 @@ log = structlog.get_logger()
 class Digester:
     """Takes the arrivals of one batch, one after the other."""
 
-    def __init__(
-        self,
-        stored: Mapping[str, bytes | None],
-        around: Circumstances,
-        known: Mapping[str, Record] = _NOTHING_KNOWN,
-    ) -> None:
+    def __init__(self, stored: Mapping[str, bytes | None], around: Circumstances) -> None:
         """Begin a batch.
 
         Args:
             stored: the records of all rooms that it is about, and of the shard's pseudo-room.
             around: its circumstances.
-            known: such of them as need not be read.
 
         Raises:
-            UnknownVersionError: a record was written by a newer Rollcall.
-            UnreadableRecordError: that of the pseudo-room is no record.
+            UnknownVersionError: the pseudo-room's was written by a newer Rollcall.
+            UnreadableRecordError: it is no record.
         """
         self._around = around
         self._pseudo_room = pseudo_room(around.shard)
         self._unreadable: dict[str, Fault] = {}
-        self._kept: dict[str, Kept | None] = {}
-        self._records = {sid: self._read(sid, one) for sid, one in stored.items()}
-        self._records.update(known)
+        self._stored = stored
+        # Of the rooms that have been read, and not been put away again.
+        self._records: dict[str, Record] = {}
         self._touched: set[str] = set()
+        self._put_away: dict[str, Stored] = {}
         self._events: list[list[str | bytes]] = []
         self._alerts: list[list[str | bytes]] = []
         self._dead: list[list[str | bytes]] = []
@@ -69,8 +62,10 @@ class Digester:
         self._until = math.inf
         # When to look again at rooms that could not be looked at, in milliseconds since 1970.
         self._later: dict[str, int] = {}
+        if self._pseudo_room in stored:
+            self._record(self._pseudo_room)
 
-    def digest(self, arrivals: Iterable[Arrival], *, until: float) -> tuple[Batch, int]:
+    def digest(self, arrivals: Sequence[Arrival], *, until: float) -> tuple[Batch, int]:
         """Take arrivals until the batch is full or the time is up.
 
         At least one, unless time alone, up to when it came, has filled the batch. What time led to
@@ -83,13 +78,19 @@ class Digester:
 
         Returns:
             the batch, and how many arrivals it took.
+
+        Raises:
+            UnknownVersionError: a record was written by a newer Rollcall.
         """
         self._until = until
         taken: list[bytes] = []
+        last_of = {one.room_sid: one.entry_id for one in arrivals}
         for arrival in arrivals:
             if not self._take(arrival):
                 break
             taken.append(arrival.entry_id)
+            if last_of[arrival.room_sid] == arrival.entry_id:
+                self._finish(arrival.room_sid)
             if self._is_full():
                 break
         return self._batch(taken), len(taken)
@@ -101,9 +102,13 @@ class Digester:
             room_sids: which; of the records that the batch began with.
             now: a moment of arrival time, in microseconds since 1970.
             until: as above; what is not reached by then stays due.
+
+        Raises:
+            UnknownVersionError: as above.
         """
         self._until = until
         for room_sid in room_sids:
+            self._record(room_sid)
             self._touched.add(room_sid)
             try:
                 whole = self._elapse(room_sid, now)
@@ -117,6 +122,7 @@ class Digester:
                 self._later[room_sid] = now // 1000 + _LATER_MS
             if not whole or self._is_full():
                 break
+            self._finish(room_sid)
         return self._batch(None)
 
     def stalled(self, since: int, now: int) -> Batch:
@@ -134,17 +140,14 @@ class Digester:
         self._touched.add(self._pseudo_room)
         return self._batch(())
 
-    def kept(self) -> Mapping[str, Kept | None]:
-        """Return what the next batches need not read, once this one is committed."""
-        return self._kept
-
     def _is_full(self) -> bool:
         return self._size > _BATCH_BYTES or time.monotonic() > self._until
 
     def _batch(self, taken: Sequence[bytes] | None) -> Batch:
+        rest = {sid: self._encoded(sid) for sid in sorted(self._touched)}
         return Batch(
             taken=taken,
-            rooms={sid: self._stored(sid) for sid in sorted(self._touched)},
+            rooms=self._put_away | rest,
             audit_lines=b"".join(self._audit_lines),
             verdicts=self._verdicts,
             events=self._events,
@@ -152,9 +155,20 @@ class Digester:
             dead=self._dead,
         )
 
-    def _stored(self, room_sid: str) -> Stored:
+    def _finish(self, room_sid: str) -> None:
+        """Put a room away that nothing more in this batch is about.
+
+        The objects of 256 rooms do not fit into a processor's cache: read all before the first
+        callback and written all after the last, each of them would be fetched from memory twice.
+        """
+        # Any callback may turn out to be the pseudo-room's.
+        if room_sid in self._touched and room_sid != self._pseudo_room:
+            self._put_away[room_sid] = self._encoded(room_sid)
+            self._touched.remove(room_sid)
+            del self._records[room_sid]
+
+    def _encoded(self, room_sid: str) -> Stored:
         record = self._records[room_sid]
-        self._kept[room_sid] = None
         if room_sid in self._later:
             return Stored(b"", due_ms=self._later[room_sid])
         if record is records.NEW:
@@ -166,27 +180,28 @@ class Digester:
         # Rounded up: the moment itself must have come.
         due_ms = -(-(next_due(facts) or 0) // 1000)
         keep_ms = self._around.bounds.tombstone // 1000 if over else 0
-        stored = records.encode(record)
-        # What is over is stored in another form, and for a time only.
-        if not over:
-            self._kept[room_sid] = Kept(record, len(stored))
-        return Stored(stored, keep_ms, due_ms)
+        return Stored(records.encode(record), keep_ms, due_ms)
 
-    def _read(self, room_sid: str, stored: bytes | None) -> Record:
+    def _record(self, room_sid: str) -> Record:
+        record = self._records.get(room_sid)
+        if record is None:
+            record = self._records[room_sid] = self._read(room_sid)
+        return record
+
+    def _read(self, room_sid: str) -> Record:
         try:
-            record = records.decode(stored)
+            return records.decode(self._stored[room_sid])
         except UnreadableRecordError as error:
             if room_sid == self._pseudo_room:
                 raise
             # The record is left as it is, for a person to look at; the other rooms go on.
             self._unreadable[room_sid] = Fault(error.reason, f"{room_sid}: {error}")
             return records.NEW
-        if not record.facts.expired:
-            self._kept[room_sid] = Kept(record, len(stored or b""))
-        return record
 
     def _take(self, arrival: Arrival) -> bool:
         """Take an arrival; false where time alone, up to when it came, has filled the batch."""
+        # One that a newer worker wrote is nobody's fault: it ends the batch.
+        self._record(arrival.room_sid)
         if arrival.room_sid in self._unreadable:
             fault = self._unreadable[arrival.room_sid]
             arrival = arrival._replace(room_sid=self._pseudo_room, fault=fault)

@@ -1,82 +1,105 @@
-"""What is known: the records of rooms as this process has committed them, not to be read again.
+"""What is known: records of rooms as this process has committed them, not to be loaded again.
 
 Valid only while the commit token stands that was written with them: whoever else commits writes
-another, and a Redis that has lost its tail has an older one. Bounded; knows no Redis.
+another, and a Redis that has lost its tail has an older one. Kept as they are stored: to read one
+takes less time than to fetch its objects from far memory, and an eighth of the space. Bounded;
+knows no Redis.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
-from workers.batch import Hold
-from workers.records import Record
+from workers.batch import Hold, Stored
 
-# Of records as they are stored, for all shards together. As objects they take six to nine times as
-# much, in each process of a worker: some 30 MiB at the most, however many shards there are.
-_BYTES = 4 << 20
+# Of all shards together, in each process of a worker: the records of 20,000 small live rooms, or of
+# 6,000 with ten people each.
+_BYTES = 32 << 20
+# What each takes beside its bytes: its RoomSid, and its place.
+_PLACE_BYTES = 300
 
 
-class Kept(NamedTuple):
-    """A room's record, and how many bytes it has where it is stored."""
+class _Rooms:
+    """The rooms of one shard that are known while a commit token stands."""
 
-    record: Record
-    size: int
+    def __init__(self, token: str) -> None:
+        self.token = token
+        # Of a room that nothing is stored of, None. The one that was asked for or noted last comes
+        # last: to find the first of a plain dictionary, all that was ever removed before it is
+        # passed.
+        self._records: OrderedDict[str, bytes | None] = OrderedDict()
+        self._size = 0
+
+    def among(self, room_sids: Iterable[str]) -> dict[str, bytes | None]:
+        found = {sid: self._records[sid] for sid in room_sids if sid in self._records}
+        for room_sid in found:
+            self._records.move_to_end(room_sid)
+        return found
+
+    def put(self, room_sid: str, record: bytes | None) -> None:
+        self.drop(room_sid)
+        self._records[room_sid] = record
+        self._size += _size_of(record)
+
+    def drop(self, room_sid: str) -> None:
+        if room_sid in self._records:
+            self._size -= _size_of(self._records.pop(room_sid))
+
+    def shrink(self, bound: int) -> None:
+        while self._size > bound:
+            self._size -= _size_of(self._records.popitem(last=False)[1])
+
+
+def _size_of(record: bytes | None) -> int:
+    return _PLACE_BYTES + len(record or b"")
 
 
 class Known:
     """The rooms that a process knows."""
 
-    def __init__(self) -> None:
-        # With which token the rooms of a shard are known.
-        self._tokens: dict[int, str] = {}
-        # By shard and RoomSid; the one that was asked for or noted last comes last. To find the
-        # first of a plain dictionary, all that was ever removed before it is passed.
-        self._rooms: OrderedDict[tuple[int, str], Kept] = OrderedDict()
-        self._size = 0
+    def __init__(self, shards: int) -> None:
+        """Know nothing yet of so many shards, each of which may take its part of the space."""
+        self._bound = _BYTES // shards
+        self._shards: dict[int, _Rooms] = {}
 
-    def among(self, hold: Hold, room_sids: Iterable[str]) -> dict[str, Record]:
+    def among(self, hold: Hold, room_sids: Iterable[str]) -> dict[str, bytes | None]:
         """Tell what is known of these rooms: nothing, where others have committed since."""
-        if self._tokens.get(hold.shard) != hold.token:
-            self._forget(hold.shard)
-        found = {}
-        for room_sid in room_sids:
-            place = hold.shard, room_sid
-            kept = self._rooms.get(place)
-            if kept:
-                self._rooms.move_to_end(place)
-                found[room_sid] = kept.record
-        return found
+        known = self._taken_out(hold)
+        self._shards[hold.shard] = known
+        return known.among(room_sids)
 
-    def note(self, before: Hold, after: Hold, rooms: Mapping[str, Kept | None]) -> None:
+    def note_loaded(self, hold: Hold, loaded: Mapping[str, bytes | None]) -> None:
+        """Note what is stored of rooms, None where that is nothing."""
+        known = self._taken_out(hold)
+        for room_sid, record in loaded.items():
+            known.put(room_sid, record)
+        self._put_back(hold, known)
+
+    def note(self, before: Hold, after: Hold, rooms: Mapping[str, Stored]) -> None:
         """Note what a commit has written.
 
         Args:
             before: the hold with which it was made.
             after: the one that it left.
-            rooms: the rooms it was about; None for those that must be read again.
+            rooms: what it stored of each room that it was about.
         """
-        shard = before.shard
-        # It comes back last: should this break off half way, nothing is known of the shard.
-        if self._tokens.pop(shard, None) != before.token:
-            self._forget(shard)
-        for room_sid, kept in rooms.items():
-            self._drop(shard, room_sid)
-            if kept:
-                self._rooms[shard, room_sid] = kept
-                self._size += kept.size
-        while self._size > _BYTES:
-            self._size -= self._rooms.popitem(last=False)[1].size
-        self._tokens[shard] = after.token
+        known = self._taken_out(before)
+        for room_sid, stored in rooms.items():
+            # What is kept for a time only may be gone by the next time, and what was left as it
+            # was is not at hand.
+            if stored.record and not stored.keep_ms:
+                known.put(room_sid, stored.record)
+            else:
+                known.drop(room_sid)
+        known.token = after.token
+        self._put_back(after, known)
 
-    def _drop(self, shard: int, room_sid: str) -> None:
-        kept = self._rooms.pop((shard, room_sid), None)
-        if kept:
-            self._size -= kept.size
+    def _taken_out(self, hold: Hold) -> _Rooms:
+        """Take out what is known of a shard: should what follows break off, that is nothing."""
+        known = self._shards.pop(hold.shard, None)
+        return known if known and known.token == hold.token else _Rooms(hold.token)
 
-    def _forget(self, shard: int) -> None:
-        self._tokens.pop(shard, None)
-        for of, room_sid in [*self._rooms]:
-            if of == shard:
-                self._drop(of, room_sid)
+    def _put_back(self, hold: Hold, known: _Rooms) -> None:
+        known.shrink(self._bound)
+        self._shards[hold.shard] = known

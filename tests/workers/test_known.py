@@ -6,90 +6,123 @@ from typing import NoReturn
 
 import pytest
 
-from workers.batch import Hold
-from workers.known import Kept, Known
-from workers.records import NEW, Record
+from workers.batch import Hold, Stored
+from workers.known import Known
 
+SHARDS = 8
 HOLD = Hold(3, "mine", "7:before")
 AFTER = HOLD._replace(token=HOLD.next_token)
 LATER = AFTER._replace(token=AFTER.next_token)
-# Of two such rooms there is room for no third.
-SIZE = 1_500_000
+# Of two such rooms a shard has room for no third.
+LARGE = b"x" * 1_500_000
 
 
-def record(number: int) -> Record:
-    return NEW._replace(ledger=NEW.ledger._replace(revision=number))
+def stored(record: bytes = b"1") -> Stored:
+    return Stored(record)
 
 
 def test_rooms_are_known_as_the_last_commit_left_them() -> None:
-    known = Known()
-    known.note(HOLD, AFTER, {"RM1": Kept(record(1), 10), "RM2": Kept(record(2), 10)})
-    assert known.among(AFTER, ["RM2", "RM3"]) == {"RM2": record(2)}
-    known.note(AFTER, LATER, {"RM1": Kept(record(5), 10), "RM2": None})
-    assert known.among(LATER, ["RM1", "RM2"]) == {"RM1": record(5)}
+    known = Known(SHARDS)
+    known.note(HOLD, AFTER, {"RM1": stored(b"1"), "RM2": stored(b"2")})
+    assert known.among(AFTER, ["RM2", "RM3"]) == {"RM2": b"2"}
+    known.note(AFTER, LATER, {"RM1": stored(b"5")})
+    assert known.among(LATER, ["RM1", "RM2"]) == {"RM1": b"5", "RM2": b"2"}
+
+
+@pytest.mark.parametrize("left", [Stored(b""), Stored(b"", due_ms=5), Stored(b"stone", keep_ms=1)])
+def test_what_was_left_as_it_was_or_expires_is_not_known(left: Stored) -> None:
+    known = Known(SHARDS)
+    known.note(HOLD, AFTER, {"RM1": stored(b"1"), "RM2": stored(b"2")})
+    known.note(AFTER, LATER, {"RM1": left})
+    assert known.among(LATER, ["RM1", "RM2"]) == {"RM2": b"2"}
+
+
+def test_that_nothing_is_stored_of_a_room_is_known_until_something_is() -> None:
+    known = Known(SHARDS)
+    known.note_loaded(HOLD, {"RM1": None, "RM2": b"2"})
+    assert known.among(HOLD, ["RM1", "RM2", "RM3"]) == {"RM1": None, "RM2": b"2"}
+    known.note(HOLD, AFTER, {"RM2": stored(b"3")})
+    assert known.among(AFTER, ["RM1", "RM2"]) == {"RM1": None, "RM2": b"3"}
 
 
 def test_nothing_is_known_when_somebody_else_has_committed() -> None:
-    known = Known()
-    known.note(HOLD, AFTER, {"RM1": Kept(record(1), 10)})
+    known = Known(SHARDS)
+    known.note(HOLD, AFTER, {"RM1": stored(b"1")})
     other = AFTER._replace(nonce="mine again", token="9:theirs")
     assert known.among(other, ["RM1"]) == {}
-    known.note(other, other._replace(token=other.next_token), {"RM2": Kept(record(2), 10)})
+    known.note(other, other._replace(token=other.next_token), {"RM2": stored(b"2")})
     # What was known before is not taken for known again.
-    assert known.among(other._replace(token=other.next_token), ["RM1", "RM2"]) == {"RM2": record(2)}
+    assert known.among(other._replace(token=other.next_token), ["RM1", "RM2"]) == {"RM2": b"2"}
+    assert known.among(AFTER, ["RM1"]) == {}
+
+
+def test_what_was_loaded_before_somebody_else_committed_is_not_known_after() -> None:
+    known = Known(SHARDS)
+    known.note_loaded(HOLD, {"RM1": b"1"})
+    other = HOLD._replace(nonce="mine again", token="9:theirs")
+    known.note_loaded(other, {"RM2": b"2"})
+    assert known.among(other, ["RM1", "RM2"]) == {"RM2": b"2"}
 
 
 def test_the_shards_are_known_apart() -> None:
-    known = Known()
-    known.note(HOLD, AFTER, {"RM1": Kept(record(1), 10)})
+    known = Known(SHARDS)
+    known.note(HOLD, AFTER, {"RM1": stored(b"1")})
     assert known.among(AFTER._replace(shard=4), ["RM1"]) == {}
+    assert known.among(AFTER, ["RM1"]) == {"RM1": b"1"}
 
 
 # As the commit that was being noted left it, as a Redis has it that has lost that, or an empty one.
 @pytest.mark.parametrize("token", [LATER.token, AFTER.token, ""])
 def test_a_note_that_breaks_off_leaves_nothing_known_of_its_shard(token: str) -> None:
-    class BreaksOff(dict[str, Kept | None]):
+    class BreaksOff(dict[str, Stored]):
         def items(self) -> NoReturn:
             raise SystemExit
 
-    known = Known()
-    known.note(HOLD, AFTER, {"RM1": Kept(record(1), 10)})
+    known = Known(SHARDS)
+    known.note(HOLD, AFTER, {"RM1": stored(b"1")})
     with pytest.raises(SystemExit):
         known.note(AFTER, LATER, BreaksOff())
     assert known.among(AFTER._replace(token=token), ["RM1"]) == {}
 
 
-def test_what_is_known_of_all_shards_together_is_bounded() -> None:
-    known = Known()
-    afters = []
-    for shard in range(4):
-        hold = HOLD._replace(shard=shard)
-        afters.append(hold._replace(token=hold.next_token))
-        known.note(hold, afters[-1], {"RM1": Kept(record(shard), SIZE)})
-    assert [bool(known.among(after, ["RM1"])) for after in afters] == [False, False, True, True]
-
-
-def test_a_shard_that_others_have_committed_to_takes_no_room_from_the_rest() -> None:
-    known = Known()
+def test_each_shard_has_its_part_of_the_space() -> None:
+    known = Known(SHARDS)
     calm = HOLD._replace(shard=4)
-    known.note(calm, calm._replace(token=calm.next_token), {"RM4": Kept(record(4), SIZE)})
-    known.note(HOLD, AFTER, {"RM1": Kept(record(1), SIZE)})
-    assert known.among(AFTER._replace(token="9:theirs"), ["RM1"]) == {}
-    other = HOLD._replace(shard=5)
-    known.note(other, other._replace(token=other.next_token), {"RM5": Kept(record(5), SIZE)})
-    assert known.among(calm._replace(token=calm.next_token), ["RM4"]) == {"RM4": record(4)}
+    known.note(calm, calm._replace(token=calm.next_token), {"RM9": stored(LARGE)})
+    rooms = [f"RM{number}" for number in range(4)]
+    known.note(HOLD, AFTER, dict.fromkeys(rooms, stored(LARGE)))
+    assert [*known.among(AFTER, rooms)] == ["RM2", "RM3"]
+    assert known.among(calm._replace(token=calm.next_token), ["RM9"]) == {"RM9": LARGE}
+
+
+def test_a_room_that_was_written_anew_takes_its_space_once() -> None:
+    known = Known(SHARDS)
+    hold, after = HOLD, AFTER
+    for _ in range(5):
+        known.note(hold, after, {"RM1": stored(LARGE), "RM2": stored(LARGE)})
+        hold, after = after, after._replace(token=after.next_token)
+    assert known.among(hold, ["RM1", "RM2"]).keys() == {"RM1", "RM2"}
+
+
+def test_what_is_known_not_to_be_there_takes_space_as_well() -> None:
+    known = Known(SHARDS)
+    rooms = [f"RM{number}" for number in range(20_000)]
+    known.note_loaded(HOLD, dict.fromkeys(rooms))
+    left = known.among(HOLD, rooms)
+    assert 1_000 < len(left) < 20_000
+    assert [*left] == rooms[-len(left) :]
 
 
 def test_a_room_that_was_asked_for_lately_is_kept_for_longer_than_one_that_was_not() -> None:
-    known = Known()
-    known.note(HOLD, AFTER, {"RM1": Kept(record(1), SIZE), "RM2": Kept(record(2), SIZE)})
-    assert known.among(AFTER, ["RM1"]) == {"RM1": record(1)}
-    known.note(AFTER, LATER, {"RM3": Kept(record(3), SIZE)})
+    known = Known(SHARDS)
+    known.note(HOLD, AFTER, {"RM1": stored(LARGE), "RM2": stored(LARGE)})
+    assert known.among(AFTER, ["RM1"]) == {"RM1": LARGE}
+    known.note(AFTER, LATER, {"RM3": stored(LARGE)})
     assert known.among(LATER, ["RM1", "RM2", "RM3"]).keys() == {"RM1", "RM3"}
 
 
 def test_the_rooms_that_were_heard_of_longest_ago_are_forgotten_first() -> None:
-    known = Known()
-    known.note(HOLD, AFTER, {"RM1": Kept(record(1), SIZE), "RM2": Kept(record(2), SIZE)})
-    known.note(AFTER, LATER, {"RM1": Kept(record(3), SIZE), "RM3": Kept(record(4), SIZE)})
+    known = Known(SHARDS)
+    known.note(HOLD, AFTER, {"RM1": stored(LARGE), "RM2": stored(LARGE)})
+    known.note(AFTER, LATER, {"RM1": stored(LARGE), "RM3": stored(LARGE)})
     assert known.among(LATER, ["RM1", "RM2", "RM3"]).keys() == {"RM1", "RM3"}
