@@ -29,7 +29,8 @@ class Costs(NamedTuple):
     redis: float
     waiting: float
     event: float
-    appended: float
+    # None where Redis wrote its file anew while it was measured.
+    appended: float | None
 
 
 class Needs(NamedTuple):
@@ -41,7 +42,7 @@ class Needs(NamedTuple):
     shards: int
     redis: int
     memory_gib: float
-    appended_mb: float
+    appended_mb: float | None
 
 
 def needs(rate: int, costs: Costs) -> Needs:
@@ -51,9 +52,8 @@ def needs(rate: int, costs: Costs) -> Needs:
     )
     shards = max(_LEAST_SHARDS, 1 << math.ceil(math.log2(workers * _SHARDS_A_PROCESS)))
     memory = redis * _EVENTS * costs.event + rate * _AWAY_SECONDS * costs.waiting
-    return Needs(
-        rate, web, workers, shards, redis, memory / _GIB, rate * costs.appended / 1_000_000
-    )
+    appended = None if costs.appended is None else rate * costs.appended / 1_000_000
+    return Needs(rate, web, workers, shards, redis, memory / _GIB, appended)
 
 
 def limits(costs: Costs) -> dict[str, float]:
@@ -72,7 +72,8 @@ def plan(costs: Costs, rates: tuple[int, ...] = (1_000, 10_000, 100_000)) -> str
     lines = [_row(*names, "their memory, GiB", "to disk, MB/s"), "|" + "---|" * len(Needs._fields)]
     for need in (needs(rate, costs) for rate in rates):
         *counts, memory, appended = need
-        lines.append(_row(*(f"{one:,}" for one in counts), f"{memory:.1f}", f"{appended:,.1f}"))
+        to_disk = "-" if appended is None else f"{appended:,.1f}"
+        lines.append(_row(*(f"{one:,}" for one in counts), f"{memory:.1f}", to_disk))
     first, *then = (f"{name} at {rate:,.0f}" for name, rate in limits(costs).items())
     lines += ["", f"What gives first, in callbacks a second: {first}, then {', then '.join(then)}."]
     return "\n".join(lines)

@@ -160,7 +160,7 @@ def _capacity(figures: Figures) -> str:
         redis=each("cpu of redis", 100_000),
         waiting=each("bytes waiting"),
         event=each("bytes an event"),
-        appended=each("bytes appended"),
+        appended=figures.median("bytes appended", "rollcall"),
     )
     return plan(costs)
 

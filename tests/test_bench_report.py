@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from benchmarks.capacity import Costs, limits, needs
+from benchmarks.capacity import Costs, limits, needs, plan
 from benchmarks.figures import Figures, percentile
 from benchmarks.goals import Goal, goals
 from benchmarks.latency import latencies
@@ -33,6 +33,12 @@ def test_what_is_full_at_the_lowest_rate_gives_first() -> None:
         "one Redis",
     ]
     assert limits(COSTS)["one worker process"] == pytest.approx(3_333, abs=1)
+
+
+def test_what_was_not_measured_is_not_planned_as_nothing() -> None:
+    rows = plan(COSTS._replace(appended=None), (1_000, 10_000)).splitlines()[2:4]
+    assert [row.split(" | ")[-1] for row in rows] == ["- |", "- |"]
+    assert plan(COSTS, (10_000,)).splitlines()[2].endswith("| 30.0 |")
 
 
 @pytest.mark.parametrize(
