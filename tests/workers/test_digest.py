@@ -131,6 +131,20 @@ def test_a_batch_ends_when_what_it_gives_out_is_large_enough() -> None:
     assert (count, len(batch.rooms), batch.taken) == (6, 6, [one[0] for one in entries[:6]])
 
 
+def test_rooms_that_come_mixed_are_stored_as_each_would_be_by_itself() -> None:
+    rooms = [sid("RM", number) for number in range(3)]
+    told = [created(), connected(PHONE, 1_000), disconnected(PHONE, 2_000), ended(3_000)]
+    # The last room is heard of once, and first of all; nothing comes that belongs to no room.
+    mixed = [told[0] | {"RoomSid": rooms[2]}]
+    mixed += [one | {"RoomSid": room} for one in told for room in rooms[:2]]
+    entries = [entry(number, one) for number, one in enumerate(mixed)]
+    batch = digested(*entries)
+    assert batch.rooms.keys() == {*rooms}
+    for room in rooms:
+        own = [one for one, params in zip(entries, mixed, strict=True) if params["RoomSid"] == room]
+        assert batch.rooms[room] == digested(*own).rooms[room]
+
+
 def test_a_batch_ends_when_its_time_is_up_but_takes_at_least_one() -> None:
     arrivals = read_entries(SHARD, [entry(0, created()), entry(1, connected(PHONE, 0))])
     batch, count = Digester(dict.fromkeys((PSEUDO_ROOM, ROOM)), AROUND).digest(arrivals, until=0.0)

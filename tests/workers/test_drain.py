@@ -33,6 +33,8 @@ from workers.room.view import view
 from workers.store import Store
 
 SHARD = shard_of(ROOM, 8)
+# Another of the same shard.
+OTHER_ROOM = sid("RM", 4)
 CONTEXT = {"task_id": "of-the-test"}
 Deposit = Callable[..., Any]
 
@@ -280,14 +282,18 @@ def test_a_full_slice_hands_the_shard_on_so_that_no_other_starves(
 def test_records_of_a_newer_version_are_handed_back_untouched(
     drain: Drain, redis: Redis, keyspace: Keyspace, deposit: Deposit
 ) -> None:
-    deposit(created())
+    # It comes to light when others of the same batch have been digested.
+    assert shard_of(OTHER_ROOM, 8) == SHARD
+    deposit(created() | {"RoomSid": OTHER_ROOM}, created())
     keys = keyspace.shard(SHARD)
     newer = records.encode(records.NEW._replace(version=records.VERSION + 1))
     redis.set(keys.room(ROOM), newer)
     with pytest.raises(UnknownVersionError):
         drain.drain(SHARD, CONTEXT)
     assert redis.get(keys.room(ROOM)) == newer
-    assert redis.xlen(keys.inbox) == 1
+    assert not redis.exists(keys.room(OTHER_ROOM))
+    assert not redis.exists(keys.events)
+    assert redis.xlen(keys.inbox) == 2
     assert not redis.exists(keys.lease)
 
 
