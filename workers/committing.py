@@ -37,7 +37,7 @@ class Committing:
         self._audit = audit
         # Made before the worker forks, and so one for all its processes.
         self._commits = Commits(store.shards)
-        # Of this process alone: it is empty when the worker forks.
+        # Of this process alone: what others commit is not known here.
         self._known = Known(store.shards)
 
     def look_back(self, hold: Hold) -> None:
@@ -64,11 +64,10 @@ class Committing:
         unknown = [one for one in rooms if one not in known]
         if unknown:
             loaded = yield from answer_to(self._store.load(hold, unknown))
-            self._known.note_loaded(hold, loaded)
             known |= loaded
         return Digester(known, around)
 
-    def commit(self, hold: Hold, batch: Batch) -> Asking[Hold | None]:
+    def commit(self, hold: Hold, batch: Batch, digester: Digester) -> Asking[Hold | None]:
         """Commit what a digester made, and write its audit lines; see `Store.commit`.
 
         Raises:
@@ -76,7 +75,7 @@ class Committing:
         """
         committed = yield from answer_to(self._store.commit(hold, batch))
         if committed is not None:
-            self._known.note(hold, committed, batch.rooms)
+            self._known.note(hold, committed, digester.left(), batch.rooms)
             self._commits.note(hold.shard, committed.commits)
             self.write(batch.audit_lines)
         return committed

@@ -107,7 +107,7 @@ class Digester:
             UnknownVersionError: as above.
         """
         self._until = until
-        for room_sid in room_sids:
+        for room_sid in dict.fromkeys(room_sids):
             self._record(room_sid)
             self._touched.add(room_sid)
             try:
@@ -139,6 +139,17 @@ class Digester:
         self._keep(self._pseudo_room, step)
         self._touched.add(self._pseudo_room)
         return self._batch(())
+
+    def left(self) -> dict[str, bytes | None]:
+        """Tell what is stored of rooms that were read and left as they are.
+
+        Not of those that cannot be read, since somebody may mend them, nor of those that expire.
+        """
+        return {
+            sid: self._stored[sid]
+            for sid, record in self._records.items()
+            if not (sid in self._touched or sid in self._unreadable or record.facts.expired)
+        }
 
     def _is_full(self) -> bool:
         return self._size > _BATCH_BYTES or time.monotonic() > self._until

@@ -131,7 +131,7 @@ class Drain:
         hold = taken.hold
         digester = yield from self._committing.digester(hold, [], around)
         batch = digester.stalled(since, now)
-        return (yield from self._committing.commit(hold, batch)) or hold
+        return (yield from self._committing.commit(hold, batch, digester)) or hold
 
     def _turns(self, hold: Hold, entries: Sequence[Entry], around: Circumstances) -> Work:
         callbacks, last = 0, BEFORE_ALL
@@ -204,7 +204,7 @@ class Drain:
         )
         until = time.monotonic() + self._digest_seconds
         batch, count = digester.digest(arrivals, until=until)
-        committed = yield from self._committing.commit(hold, batch)
+        committed = yield from self._committing.commit(hold, batch, digester)
         # Nothing else is answered where callbacks are committed.
         assert committed is not None  # noqa: S101
         return committed, count
@@ -232,7 +232,7 @@ class Drain:
         batch = digester.elapse(rooms, now, until=until)
         if taken is not None:
             batch = batch._replace(taken=())
-        return (yield from self._committing.commit(hold, batch)) or hold
+        return (yield from self._committing.commit(hold, batch, digester)) or hold
 
     def _clocks_disagree(self, now: int) -> bool:
         """Whether Redis's clock is so far ahead of ours that nobody should be gone by it.

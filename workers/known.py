@@ -1,9 +1,9 @@
-"""What is known: records of rooms as this process has committed them, not to be loaded again.
+"""What is known: records of rooms as this process's commits left them, not to be loaded again.
 
 Valid only while the commit token stands that was written with them: whoever else commits writes
-another, and a Redis that has lost its tail has an older one. Kept as they are stored: to read one
-takes less time than to fetch its objects from far memory, and an eighth of the space. Bounded;
-knows no Redis.
+another, and a Redis that has lost its tail has an older one. What was loaded and not committed with
+may be of any other, and is not noted. Kept as they are stored: to read one takes less time than to
+fetch its objects from far memory, and an eighth of the space. Bounded; knows no Redis.
 """
 
 from __future__ import annotations
@@ -69,22 +69,25 @@ class Known:
         self._shards[hold.shard] = known
         return known.among(room_sids)
 
-    def note_loaded(self, hold: Hold, loaded: Mapping[str, bytes | None]) -> None:
-        """Note what is stored of rooms, None where that is nothing."""
-        known = self._taken_out(hold)
-        for room_sid, record in loaded.items():
-            known.put(room_sid, record)
-        self._put_back(hold, known)
-
-    def note(self, before: Hold, after: Hold, rooms: Mapping[str, Stored]) -> None:
-        """Note what a commit has written.
+    def note(
+        self,
+        before: Hold,
+        after: Hold,
+        left: Mapping[str, bytes | None],
+        rooms: Mapping[str, Stored],
+    ) -> None:
+        """Note what a commit has found and written. Nothing else is sure to be of its token.
 
         Args:
             before: the hold with which it was made.
             after: the one that it left.
+            left: the records that it has left as they are, None where nothing is stored of a room.
             rooms: what it stored of each room that it was about.
         """
+        # It comes back last: should this break off half way, nothing is known of the shard.
         known = self._taken_out(before)
+        for room_sid, record in left.items():
+            known.put(room_sid, record)
         for room_sid, stored in rooms.items():
             # What is kept for a time only may be gone by the next time, and what was left as it
             # was is not at hand.
@@ -92,14 +95,10 @@ class Known:
                 known.put(room_sid, stored.record)
             else:
                 known.drop(room_sid)
+        known.shrink(self._bound)
         known.token = after.token
-        self._put_back(after, known)
+        self._shards[after.shard] = known
 
     def _taken_out(self, hold: Hold) -> _Rooms:
-        """Take out what is known of a shard: should what follows break off, that is nothing."""
         known = self._shards.pop(hold.shard, None)
         return known if known and known.token == hold.token else _Rooms(hold.token)
-
-    def _put_back(self, hold: Hold, known: _Rooms) -> None:
-        known.shrink(self._bound)
-        self._shards[hold.shard] = known

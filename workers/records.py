@@ -102,7 +102,7 @@ def decode(stored: bytes | None) -> Record:
             return _risen(_decode_tombstone(stored)[2])
         if version in _READ:
             return _decode(stored)._replace(version=VERSION)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UnreadableRecordError(f"A room's record cannot be read: {error}.") from error
     raise UnknownVersionError(
         f"A room's record has version {version}; this worker knows {VERSION}."

@@ -145,6 +145,38 @@ def test_rooms_that_come_mixed_are_stored_as_each_would_be_by_itself() -> None:
         assert batch.rooms[room] == digested(*own).rooms[room]
 
 
+def test_a_record_is_read_for_its_first_callback_and_written_after_its_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done: list[str] = []
+    decode, encode = records.decode, records.encode
+
+    def reading(stored: bytes | None) -> Record:
+        done.append("read")
+        return decode(stored)
+
+    def writing(record: Record) -> bytes:
+        done.append(f"write {record.facts.room_sid[-1]}")
+        return encode(record)
+
+    monkeypatch.setattr(records, "decode", reading)
+    monkeypatch.setattr(records, "encode", writing)
+    told = [(1, created()), (2, created()), (1, connected(PHONE, 0)), (3, created())]
+    digested(*(entry(n, one | {"RoomSid": sid("RM", of)}) for n, (of, one) in enumerate(told)))
+    # The first is the pseudo-room, in which all that belongs to no room would be.
+    assert done == ["read", "read", "read", "write 2", "write 1", "read", "write 3"]
+
+
+def test_time_runs_once_in_a_room_that_is_named_twice() -> None:
+    stored = digested(entry(0, connected(PHONE, 0)), entry(1, disconnected(PHONE, 1_000)))
+    later = (AT + 60_000) * 1000
+    known = {PSEUDO_ROOM: None, ROOM: stored.rooms[ROOM].record}
+    once = Digester(known, AROUND).elapse([ROOM], later, until=SOON)
+    twice = Digester(known, AROUND).elapse([ROOM, ROOM], later, until=SOON)
+    assert [one["type"] for one in entries_of(once.events)] == ["rollcall.identity.departed"]
+    assert twice == once
+
+
 def test_a_batch_ends_when_its_time_is_up_but_takes_at_least_one() -> None:
     arrivals = read_entries(SHARD, [entry(0, created()), entry(1, connected(PHONE, 0))])
     batch, count = Digester(dict.fromkeys((PSEUDO_ROOM, ROOM)), AROUND).digest(arrivals, until=0.0)
@@ -385,7 +417,15 @@ def test_a_record_of_another_version_is_not_read_however_its_inside_looks(versio
         digested(entry(0, created()), **{ROOM: stored})
 
 
-@pytest.mark.parametrize("damaged", [b"", b"rubbish", msgspec.msgpack.encode((records.VERSION, 1))])
+# The last is a text that is none.
+BROKEN_TEXT = records.encode(Record(facts=Facts(room_sid=ROOM))).replace(
+    ROOM.encode(), b"\xff" * 34
+)
+
+
+@pytest.mark.parametrize(
+    "damaged", [b"", b"rubbish", msgspec.msgpack.encode((records.VERSION, 1)), BROKEN_TEXT]
+)
 def test_a_room_whose_record_is_damaged_is_left_alone_and_the_others_go_on(damaged: bytes) -> None:
     other = created() | {"RoomSid": OTHER_ROOM}
     taken = digested(entry(0, created()), entry(1, other), **{ROOM: damaged})
@@ -396,6 +436,15 @@ def test_a_room_whose_record_is_damaged_is_left_alone_and_the_others_go_on(damag
     assert ROOM in dead["detail"]
     (alert,) = entries_of(taken.alerts)
     assert alert["source"] == f"/twilio/{ACCOUNT}/rooms/{PSEUDO_ROOM}"
+
+
+def test_what_belongs_to_no_room_is_accounted_for_together_however_it_is_mixed() -> None:
+    rubbish = b"\xff"
+    told = [entry(0, rubbish=rubbish), entry(1, created()), entry(2, rubbish=rubbish + rubbish)]
+    taken = digested(*told, entry(3, connected(PHONE, 0)), **{ROOM: b"damaged"})
+    assert taken.rooms.keys() == {PSEUDO_ROOM}
+    assert len(taken.dead) == 4
+    assert [line["n"] for line in lines(taken)] == [1, 2, 3, 4]
 
 
 def test_without_its_pseudo_room_a_shard_is_left_alone() -> None:

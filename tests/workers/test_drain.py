@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,12 @@ from streams import by_room, check_chain, folded, published
 from console.embedded import EmbeddedRedis
 from schemas.audit import digest_of
 from schemas.connection import connect
-from schemas.errors import AuditOutputError, LeaseLostError, UnknownVersionError
+from schemas.errors import (
+    AuditOutputError,
+    LeaseLostError,
+    UnknownVersionError,
+    UnreadableRecordError,
+)
 from schemas.keys import Keyspace, shard_of
 from schemas.logs import Lines
 from schemas.settings import Settings
@@ -295,6 +301,76 @@ def test_records_of_a_newer_version_are_handed_back_untouched(
     assert not redis.exists(keys.events)
     assert redis.xlen(keys.inbox) == 2
     assert not redis.exists(keys.lease)
+
+
+def test_a_newer_record_that_is_due_is_handed_back_and_stays_due(
+    drain: Drain, redis: Redis, keyspace: Keyspace, deposit: Deposit
+) -> None:
+    keys = keyspace.shard(SHARD)
+    newer = records.encode(records.NEW._replace(version=records.VERSION + 1))
+    redis.set(keys.room(ROOM), newer)
+    redis.zadd(keys.due, {keys.room(ROOM): 1})
+    deposit(created() | {"RoomSid": OTHER_ROOM})
+    with pytest.raises(UnknownVersionError):
+        drain.drain(SHARD, CONTEXT)
+    assert redis.get(keys.room(ROOM)) == newer
+    assert redis.zscore(keys.due, keys.room(ROOM)) == 1
+    assert not redis.exists(keys.lease)
+
+
+@pytest.mark.parametrize("newer", [False, True])
+@pytest.mark.parametrize("room_sid", [ROOM, f"shard-{SHARD}"])
+def test_a_record_that_was_mended_is_read_with_the_next_callback(
+    drain: Drain, redis: Redis, keyspace: Keyspace, deposit: Deposit, *, room_sid: str, newer: bool
+) -> None:
+    key = keyspace.shard(SHARD).room(room_sid)
+    unknown = records.encode(records.NEW._replace(version=records.VERSION + 1))
+    redis.set(key, unknown if newer else b"damaged")
+    deposit(created())
+    with suppress(UnknownVersionError, UnreadableRecordError):
+        drain.drain(SHARD, CONTEXT)
+    assert published(redis) == []
+    redis.delete(key)
+    deposit(connected(PHONE, 0))
+    drain.drain(SHARD, CONTEXT)
+    told = [event.kind for event in published(redis)]
+    assert told == ["room.opened", "participant.joined", "identity.arrived"]
+
+
+def test_what_a_late_worker_has_loaded_is_not_taken_for_what_redis_went_back_to(
+    drain: Drain,
+    redis: Redis,
+    store: Store,
+    settings: Settings,
+    audit: AuditOutput,
+    deposit: Deposit,
+) -> None:
+    late = Drain(store, bounds_of(settings), Lines(audit.writing))
+    lease = Keyspace(settings.prefix).shard(SHARD).lease
+    deposit(created())
+    drain.drain(SHARD, CONTEXT)
+    deposit(connected(PHONE, 0))
+    before = {key: redis.dump(key) for key in redis.scan_iter()}
+    # It holds the shard, stalls, and loads what another has committed meanwhile.
+    work = late.begin(SHARD, CONTEXT)
+    wanted: Any = next(work)
+    while wanted.step != "load":
+        (answer,) = store.send([wanted])
+        wanted = work.send(answer)
+    redis.delete(lease)
+    drain.drain(SHARD, CONTEXT)
+    (loaded,) = store.send([wanted])
+    (committed,) = store.send([work.send(loaded)])
+    with pytest.raises(LeaseLostError):
+        work.send(committed)
+    # Redis loses its tail: that commit, and not the callback.
+    redis.flushdb()
+    for key, value in before.items():
+        redis.restore(key, 0, value)
+    redis.delete(lease)
+    late.drain(SHARD, CONTEXT)
+    told = [event.kind for event in published(redis)]
+    assert told == ["room.opened", "participant.joined", "identity.arrived"]
 
 
 def test_what_cannot_be_digested_is_set_aside_and_the_shard_goes_on(
