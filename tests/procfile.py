@@ -69,9 +69,20 @@ class Process:
         return self._process.wait(_BOUND_SECONDS)
 
     def terminate(self) -> int:
-        """Ask it to end; return its exit code."""
+        """Ask it to end, when it can hear that; return its exit code."""
+        # Before it listens, the signal ends it as it would end any process.
+        wait_for(self._hears)
         self._process.terminate()
         return self.wait()
+
+    def _hears(self) -> bool:
+        """Whether it has a handler of its own for SIGTERM, or has ended."""
+        status = Path(f"/proc/{self.pid}/status")
+        if self._process.poll() is not None or not status.exists():
+            return True
+        (caught,) = (line for line in status.read_text().splitlines() if line.startswith("SigCgt"))
+        # A mask, in which signal 1 is the first bit (https://man7.org/linux/man-pages/man5/proc_pid_status.5.html).
+        return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
 
     def kill(self) -> None:
         """End it and all its children at once, as a power cut would."""
