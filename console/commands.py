@@ -13,6 +13,7 @@ from contextlib import suppress
 import click
 
 from console.audit.commands import audit
+from console.scheduling import work_in_batches
 from schemas.errors import BadSettingError, RollcallError
 from schemas.settings import Settings
 
@@ -29,6 +30,7 @@ def web() -> None:
     settings = Settings.from_environment()
     from ingest.serve import serve  # noqa: PLC0415  # see the first lines
 
+    work_in_batches()
     serve(settings)
 
 
@@ -38,6 +40,7 @@ def worker() -> None:
     settings = Settings.from_environment()
     from workers.main import work  # noqa: PLC0415  # see the first lines
 
+    work_in_batches()
     work(settings)
 
 
