@@ -235,6 +235,7 @@ def test_a_worker_that_lives_and_does_nothing_is_seen_and_told_of_when_it_goes_o
     port = int(environment["PORT"])
     start("web")
     worker = started(start)
+    wait_for(lambda: healthy(port))
     wait_for(lambda: readiness(port)["inbox"] == "flowing")
     family = [worker.pid, *(one.pid for one in psutil.Process(worker.pid).children())]
     for pid in family:
