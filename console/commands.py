@@ -13,7 +13,7 @@ from contextlib import suppress
 import click
 
 from console.audit.commands import audit
-from console.scheduling import work_in_batches
+from console.scheduling import use_batch_scheduling
 from schemas.errors import BadSettingError, RollcallError
 from schemas.settings import Settings
 
@@ -30,7 +30,7 @@ def web() -> None:
     settings = Settings.from_environment()
     from ingest.serve import serve  # noqa: PLC0415  # see the first lines
 
-    work_in_batches()
+    use_batch_scheduling()
     serve(settings)
 
 
@@ -40,7 +40,7 @@ def worker() -> None:
     settings = Settings.from_environment()
     from workers.main import work  # noqa: PLC0415  # see the first lines
 
-    work_in_batches()
+    use_batch_scheduling()
     work(settings)
 
 

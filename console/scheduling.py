@@ -10,7 +10,7 @@ import structlog
 log = structlog.get_logger()
 
 
-def work_in_batches() -> None:
+def use_batch_scheduling() -> None:
     """Have this process, and all that it starts, wait for a core instead of taking one (Linux).
 
     Web wakes up for each request, a worker for each round, and by default a process that wakes up

@@ -63,8 +63,7 @@ class Committing:
         known = self._known.among(hold, rooms)
         unknown = [one for one in rooms if one not in known]
         if unknown:
-            loaded = yield from answer_to(self._store.load(hold, unknown))
-            known |= loaded
+            known |= yield from answer_to(self._store.load(hold, unknown))
         return Digester(known, around)
 
     def commit(self, hold: Hold, batch: Batch, digester: Digester) -> Asking[Hold | None]:

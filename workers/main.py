@@ -28,8 +28,8 @@ from workers.notify.delivery import AT_ONCE
 # by then: then nothing is committed.
 _TIMEOUT_SECONDS = 2.0
 _RETRY_SECONDS = 0.5
-# Objects: more than those of all the records that a batch is about, which are gone with it. What
-# broke off is looked for at once.
+# Objects: more than are in use at a time, since a batch puts its records away one by one, so that
+# they are hardly ever looked at in vain. What broke off is looked for at once.
 _COLLECT_AFTER = 250_000
 _SAY_SECONDS = 10.0
 

@@ -27,9 +27,9 @@ def asked_after(preparation: str) -> tuple[int, str]:
     """How a process is scheduled that was prepared so and then asked for, and what it says."""
     source = f"""
 import os
-from console.scheduling import work_in_batches
+from console.scheduling import use_batch_scheduling
 {preparation}
-work_in_batches()
+use_batch_scheduling()
 print(os.sched_getscheduler(0))
 """
     command = [sys.executable, "-c", source]
