@@ -45,7 +45,7 @@ _at_rest = _AtRest()
 
 async def on_loop(work: Callable[..., Any], *args: Any) -> Any:
     """Do the work on the loop's own thread, and let others have it while the work waits."""
-    running = _at_rest.greenlets.pop() if _at_rest.greenlets else _OnLoop(_work)
+    running = _at_rest.greenlets.pop() if _at_rest.greenlets else _new_at_rest()
     running.parent = getcurrent()
     running.loop = asyncio.get_running_loop()
     switched = running.switch(work, args)
@@ -63,13 +63,21 @@ async def on_loop(work: Callable[..., Any], *args: Any) -> Any:
     return outcome
 
 
-def _work(work: Callable[..., Any], args: tuple[Any, ...]) -> None:
+def _new_at_rest() -> _OnLoop:
+    """Start one without work: whatever a greenlet is started with, it holds as long as it lives."""
+    started = _OnLoop(_work)
+    started.switch()
+    return started
+
+
+def _work() -> None:
     """Do one work after another. A greenlet whose work fails or is broken off ends with it."""
+    done = None
     while True:
+        work, args = getcurrent().parent.switch(done)
         done = _Done(work(*args))
         # What it was given to work on, it does not hold while it rests.
         del work, args
-        work, args = getcurrent().parent.switch(done)
 
 
 def _rest(running: _OnLoop) -> None:

@@ -112,9 +112,19 @@ def test_what_a_work_was_given_or_made_is_not_held_while_its_greenlet_rests() ->
         made = await on_loop(lambda _: Given(), given)
         return [weakref.ref(given), weakref.ref(made)]
 
-    held = asyncio.run(work())
-    gc.collect()
-    assert [one() for one in held] == [None, None]
+    held = []
+
+    def first_and_second() -> None:
+        held.append(asyncio.run(work()))
+        held.append(asyncio.run(work()))
+        gc.collect()
+        held.append([one() for both in held for one in both])
+
+    # In a thread where none rests yet, a new greenlet does the first work and again the second.
+    thread = threading.Thread(target=first_and_second)
+    thread.start()
+    thread.join(SOON)
+    assert held[2] == [None] * 4
 
 
 def test_no_more_than_64_rest() -> None:
