@@ -132,7 +132,7 @@ ALERT_EVENTS: dict[str, str] = {
 }
 
 
-class CloudEvent(NamedTuple):
+class CloudEvent(msgspec.Struct, frozen=True, gc=False):
     """One event, as it is published."""
 
     id: str

@@ -13,6 +13,7 @@ from schemas.keys import shard_of
 from workers.batch import Entry
 from workers.intake import callback_from
 from workers.room.callback import Callback
+from workers.room.value import Value, replace
 
 # What a batch takes in at the most, in bytes; a larger one would block Redis.
 _BATCH_BYTES = 1 << 20
@@ -28,7 +29,7 @@ class Fault(NamedTuple):
     detail: str
 
 
-class Arrival(NamedTuple):
+class Arrival(Value):
     """One entry of an inbox."""
 
     entry_id: bytes
@@ -76,7 +77,7 @@ def in_its_place(arrival: Arrival, shard: int, shards: int) -> Arrival:
     if not arrival.callback or shard_of(arrival.room_sid, shards) == shard:
         return arrival
     fault = Fault(IndigestibleError.reason, f"{arrival.room_sid}: of another shard than {shard}")
-    return arrival._replace(room_sid=pseudo_room(shard), fault=fault)
+    return replace(arrival, room_sid=pseudo_room(shard), fault=fault)
 
 
 def _read_entry(entry_id: bytes, fields: Mapping[bytes, bytes], room_sid: str) -> Arrival:

@@ -21,6 +21,7 @@ from workers.records import Record
 from workers.room.conclude import Outcome, conclude, set_aside
 from workers.room.patience import elapse, next_due
 from workers.room.stall import stalled
+from workers.room.value import replace
 from workers.steps import Circumstances, Step
 
 # What a batch gives out at the most, in bytes; a larger one would block Redis.
@@ -133,7 +134,7 @@ class Digester:
             now: by Redis's clock, likewise.
         """
         record = self._records[self._pseudo_room]
-        record = record._replace(facts=record.facts._replace(room_sid=self._pseudo_room))
+        record = replace(record, facts=replace(record.facts, room_sid=self._pseudo_room))
         found = stalled(record.facts, since, now, self._around.bounds)
         step = steps.stalled(record, since, found, self._around)
         self._keep(self._pseudo_room, step)
@@ -215,7 +216,7 @@ class Digester:
         self._record(arrival.room_sid)
         if arrival.room_sid in self._unreadable:
             fault = self._unreadable[arrival.room_sid]
-            arrival = arrival._replace(room_sid=self._pseudo_room, fault=fault)
+            arrival = replace(arrival, room_sid=self._pseudo_room, fault=fault)
         if arrival.callback and not arrival.fault:
             try:
                 if not self._elapse(arrival.room_sid, arrival.at):
@@ -229,7 +230,7 @@ class Digester:
                 # the shard. It is kept, with the reason, and said aloud.
                 log.exception("callback_not_digested", entry_id=arrival.entry_id.decode())
                 fault = Fault(IndigestibleError.reason, f"{type(error).__name__}: {error}")
-                arrival = arrival._replace(fault=fault)
+                arrival = replace(arrival, fault=fault)
         if arrival.fault:
             self._set_aside(arrival, arrival.fault)
         return True
@@ -238,7 +239,8 @@ class Digester:
         around = self._around
         record = self._records[arrival.room_sid]
         params = arrival.deposit.params if arrival.deposit else None
-        facts = record.facts._replace(
+        facts = replace(
+            record.facts,
             room_sid=arrival.room_sid,
             account_sid=record.facts.account_sid or dead.account_of(params),
         )

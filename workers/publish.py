@@ -9,6 +9,7 @@ from schemas.logs import iso_milliseconds
 from workers.records import Ledger
 from workers.room.diff import Event, Moment
 from workers.room.facts import Facts
+from workers.room.value import replace
 
 # Most of what an event tells. Told apart here, it is not asked three times what it is not.
 _AS_IT_IS = frozenset({str, int, bool, type(None)})
@@ -27,17 +28,17 @@ def publish_event(
         previous_id=ledger.last_event_id,
         extensions={"roomrevision": str(revision), "late": "true" if late else "false"},
     )
-    return ledger._replace(revision=revision, last_event_id=published.id), published
+    return replace(ledger, revision=revision, last_event_id=published.id), published
 
 
 def _as_published(ledger: Ledger, event: Event) -> tuple[Ledger, Event]:
     """Have a retraction carry the data of the eviction that it withdraws, as it was published."""
     if event.kind == "participant.evicted":
-        return ledger._replace(evictions=ledger.evictions | {event.subject: event.data}), event
+        return replace(ledger, evictions=ledger.evictions | {event.subject: event.data}), event
     if event.kind == "participant.eviction-retracted":
         rest = dict(ledger.evictions)
-        event = event._replace(data=rest.pop(event.subject, event.data))
-        return ledger._replace(evictions=rest), event
+        event = replace(event, data=rest.pop(event.subject, event.data))
+        return replace(ledger, evictions=rest), event
     return ledger, event
 
 
@@ -52,7 +53,7 @@ def publish_alert(ledger: Ledger, facts: Facts, alert: Event) -> tuple[Ledger, C
         previous_id=ledger.last_alert_id,
         extensions={"roomalert": str(number)},
     )
-    return ledger._replace(alerts=number, last_alert_id=published.id), published
+    return replace(ledger, alerts=number, last_alert_id=published.id), published
 
 
 def _with_its_beginning(ledger: Ledger, alert: Event) -> tuple[Ledger, Event]:
@@ -64,8 +65,8 @@ def _with_its_beginning(ledger: Ledger, alert: Event) -> tuple[Ledger, Event]:
     raised = {one: at for one, at in ledger.raised.items() if one != key}
     if alert.kind != "alert.resolved":
         raised[key] = since
-    return ledger._replace(raised=raised), alert._replace(
-        data={**alert.data, "since": Moment(since)}
+    return replace(ledger, raised=raised), replace(
+        alert, data={**alert.data, "since": Moment(since)}
     )
 
 

@@ -6,12 +6,13 @@ ids that the next ones build on, the head of the audit chain. Both are committed
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from schemas.errors import UnknownVersionError, UnreadableRecordError
 from workers.room.facts import NOTHING, Facts
+from workers.room.value import Value, replace
 
 # Raised when facts change their form; a worker hands back what a newer one has written.
 VERSION = 3
@@ -19,7 +20,7 @@ VERSION = 3
 _READ = frozenset({2, VERSION})
 
 
-class Ledger(NamedTuple):
+class Ledger(Value):
     """What was made known of a room."""
 
     revision: int = 0
@@ -38,7 +39,7 @@ class Ledger(NamedTuple):
     audit_basis: str = ""
 
 
-class Record(NamedTuple):
+class Record(Value):
     """All that is stored of a room."""
 
     version: int = VERSION
@@ -46,7 +47,7 @@ class Record(NamedTuple):
     ledger: Ledger = Ledger()
 
 
-class Tombstone(NamedTuple):
+class Tombstone(Value):
     """What stays of a room that ended long ago: what the next event of it would build on."""
 
     room_sid: str
@@ -101,7 +102,7 @@ def decode(stored: bytes | None) -> Record:
         if version in _READ and bytes(facts) == _NOTHING:
             return _risen(_decode_tombstone(stored)[2])
         if version in _READ:
-            return _decode(stored)._replace(version=VERSION)
+            return replace(_decode(stored), version=VERSION)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UnreadableRecordError(f"A room's record cannot be read: {error}.") from error
     raise UnknownVersionError(

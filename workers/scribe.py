@@ -22,6 +22,7 @@ from schemas.events import CloudEvent
 from workers.pseudonyms import Pseudonyms, content_digest, params_under
 from workers.records import Ledger
 from workers.room.bounds import Bounds
+from workers.room.value import replace
 
 AuditRecord = dict[str, Any]
 
@@ -95,7 +96,8 @@ class Scribe:
         callbacks = ledger.callbacks
         if verdict:
             callbacks = {**callbacks, verdict: callbacks.get(verdict, 0) + 1}
-        ledger = ledger._replace(
+        ledger = replace(
+            ledger,
             audit_records=number,
             audit_head=digest,
             audit_basis=self.basis,

@@ -20,6 +20,7 @@ from workers.room.bounds import Bounds
 from workers.room.conclude import Outcome
 from workers.room.facts import Facts
 from workers.room.patience import Elapsed
+from workers.room.value import Value, replace
 from workers.scribe import Scribe
 
 
@@ -35,7 +36,7 @@ class Circumstances(NamedTuple):
     scribe: Scribe
 
 
-class Step(NamedTuple):
+class Step(Value):
     """What one callback, or one due moment, adds to the batch."""
 
     record: Record
@@ -125,7 +126,7 @@ def publish(record: Record, led_to: Outcome | Elapsed, *, late: bool = False) ->
     if isinstance(led_to, Elapsed) and ledger.evictions:
         # What was let go cannot be retracted any more.
         kept = {sid: data for sid, data in ledger.evictions.items() if sid in facts.sessions}
-        ledger = ledger._replace(evictions=kept)
+        ledger = replace(ledger, evictions=kept)
     return Step(Record(facts=facts, ledger=ledger), events, alerts)
 
 
@@ -199,7 +200,7 @@ def _closed(step: Step, around: Circumstances) -> Step:
     }
     ledger, line = around.scribe.close(ledger, closing)
     lines = step.audit_lines + line
-    return step._replace(record=step.record._replace(ledger=ledger), audit_lines=lines)
+    return replace(step, record=replace(step.record, ledger=ledger), audit_lines=lines)
 
 
 def _written(around: Circumstances) -> dict[str, Any]:

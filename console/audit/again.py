@@ -20,6 +20,7 @@ from workers.room.bounds import Bounds
 from workers.room.conclude import Outcome, conclude, set_aside
 from workers.room.patience import elapse
 from workers.room.stall import stalled
+from workers.room.value import replace
 from workers.steps import Step, publish
 
 Logged = Mapping[str, Any]
@@ -120,9 +121,9 @@ def _steps(record: Record, logged: Logged, bounds: Bounds) -> tuple[list[Step], 
 def _timer(record: Record, logged: Logged, bounds: Bounds) -> Iterator[Step]:
     due = parse_timestamp(logged["due"])
     if since := logged.get("stalled_since"):
-        facts = record.facts._replace(room_sid=logged["room_sid"])
+        facts = replace(record.facts, room_sid=logged["room_sid"])
         found = stalled(facts, parse_timestamp(since), due, bounds)
-        yield publish(record._replace(facts=facts), found)
+        yield publish(replace(record, facts=facts), found)
         return
     step = Step(record, [], [])
     for elapsed in elapse(record.facts, due, bounds):
@@ -139,9 +140,10 @@ def _outcome(record: Record, logged: Logged, bounds: Bounds) -> Outcome:
     if _VERDICTS[logged["event"]] != "set-aside":
         # Where names are hashed, the id is not that of what is written here.
         callback = callback_from(params, arrived)
-        callback = callback._replace(id=bytes.fromhex(logged["callback_id"]), arrived=taken_at)
+        callback = replace(callback, id=bytes.fromhex(logged["callback_id"]), arrived=taken_at)
         return conclude(record.facts, callback, bounds)
-    facts = record.facts._replace(
+    facts = replace(
+        record.facts,
         room_sid=logged["room_sid"],
         account_sid=record.facts.account_sid or account_of(params),
     )
@@ -200,7 +202,8 @@ def _carried_on(played: Played, logged: Logged) -> Played:
     callbacks, events, alerts = ledger.callbacks, logged["events"], logged["alerts"]
     if verdict := _VERDICTS.get(logged["event"]):
         callbacks = {**callbacks, verdict: callbacks.get(verdict, 0) + 1}
-    ledger = ledger._replace(
+    ledger = replace(
+        ledger,
         revision=logged["revision"],
         last_event_id=events[-1] if events else ledger.last_event_id,
         last_alert_id=alerts[-1] if alerts else ledger.last_alert_id,
@@ -208,7 +211,7 @@ def _carried_on(played: Played, logged: Logged) -> Played:
         audit_records=logged["n"],
         callbacks=callbacks,
     )
-    return played._replace(record=played.record._replace(ledger=ledger))
+    return played._replace(record=replace(played.record, ledger=ledger))
 
 
 def _number_of(alert_id: str) -> int:

@@ -22,6 +22,7 @@ from workers.room.facts import NOTHING, Facts
 from workers.room.merge import merge
 from workers.room.patience import elapse
 from workers.room.stall import stalled
+from workers.room.value import replace
 
 Record = dict[str, Any]
 
@@ -89,8 +90,8 @@ class _Steps:
         self._heard: list[Heard] = []
         self._published: list[Published] = []
         # Of the worker that let go of what was old, and of everything.
-        self._facts = NOTHING._replace(room_sid=room_sid)
-        self._whole = NOTHING._replace(room_sid=room_sid)
+        self._facts = replace(NOTHING, room_sid=room_sid)
+        self._whole = replace(NOTHING, room_sid=room_sid)
 
     def take(self, record: Record, place: str) -> None:
         if terms := record.get("terms"):
@@ -150,7 +151,7 @@ class _Steps:
     def _note(self, n: int, when: int, facts: Facts, events: list[Event]) -> None:
         self._facts = facts
         if facts.presumed is not None:
-            self._whole = self._whole._replace(presumed=facts.presumed)
+            self._whole = replace(self._whole, presumed=facts.presumed)
         self._published += [Published(n, when, event) for event in events]
 
 
@@ -161,6 +162,6 @@ def _callback(record: Record, arrived: int) -> Callback | None:
     try:
         callback = callback_from(params, arrived)
         # Where names are hashed, only the record knows the id of what was received.
-        return callback._replace(id=bytes.fromhex(logged_id)) if logged_id else callback
+        return replace(callback, id=bytes.fromhex(logged_id)) if logged_id else callback
     except (IndigestibleError, KeyError, ValueError):
         return None

@@ -141,9 +141,12 @@ def test_a_consumer_can_follow_every_event_and_believes_what_the_view_says(
         sid: session.left for sid, session in believed.sessions.items()
     }
     assert {key: state == "unpublished" for key, state in consumer.tracks.items()} == {
-        tuple(key): track.unpublished for key, track in believed.tracks.items()
+        (key.participant_sid, key.track_sid): track.unpublished
+        for key, track in believed.tracks.items()
     }
     assert {key for key, state in consumer.tracks.items() if state == "disabled"} == {
-        tuple(key) for key, track in believed.tracks.items() if not track.enabled
+        (key.participant_sid, key.track_sid)
+        for key, track in believed.tracks.items()
+        if not track.enabled
     }
     assert (consumer.room == "closed") == bool(believed.room and believed.room.closed)

@@ -28,6 +28,7 @@ from workers.room.conditions import conditions
 from workers.room.diff import Event, diff
 from workers.room.facts import NOTHING, Facts
 from workers.room.patience import elapse, next_due
+from workers.room.value import replace
 from workers.room.view import View, view
 
 # All waits but the longest, and before anything is let go.
@@ -40,7 +41,7 @@ def steps(callbacks: Iterable[Callback]) -> Iterable[tuple[Facts, list[Event], l
     for callback in callbacks:
         if callback.said.get("room_name") == "":
             # Somebody's worker could not digest it, but knows which room it is about.
-            facts = facts._replace(room_sid=callback.room_sid)
+            facts = replace(facts, room_sid=callback.room_sid)
             outcome = set_aside(facts, callback.id.hex(), callback.arrived, BOUNDS)
         else:
             outcome = conclude(facts, callback, BOUNDS)
@@ -96,7 +97,7 @@ def test_looking_only_at_what_is_due_misses_nothing(history: Timed) -> None:
         assert view(before, BOUNDS, now=due - 1) == seen
         (elapsed,) = elapse(facts, due, BOUNDS)
         presumed = elapsed.facts.presumed or before.presumed
-        after = view(before._replace(looked=due, presumed=presumed), BOUNDS)
+        after = view(replace(before, looked=due, presumed=presumed), BOUNDS)
         told = [one for one in elapsed.events if one.kind != "room.settled"]
         assert sorted(told, key=repr) == sorted(diff(seen, after, None, due), key=repr)
         facts = elapsed.facts

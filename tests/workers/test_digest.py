@@ -24,6 +24,7 @@ from workers.intake import callback_from
 from workers.records import Ledger, Record
 from workers.room.conclude import set_aside
 from workers.room.facts import NOTHING, Facts
+from workers.room.value import asdict, replace
 from workers.scribe import Scribe
 from workers.steps import Circumstances
 
@@ -302,7 +303,7 @@ def test_what_is_set_aside_is_kept_whole_with_the_reason_and_leaves_the_facts_al
     assert line["late"] is False
     facts = records.decode(taken.rooms[ROOM].record).facts
     without = records.decode(digested(entry(0, created())).rooms[ROOM].record).facts
-    noted = {name for name, value in facts._asdict().items() if value != getattr(without, name)}
+    noted = {name for name, value in asdict(facts).items() if value != getattr(without, name)}
     # And that something was heard, for those who wait until nothing more is.
     assert noted == {"set_aside", "heard", "looked", "due"}
     assert len(facts.set_aside) == 1
@@ -383,7 +384,7 @@ def test_taking_note_of_it_leaves_a_closed_room_without_an_alert() -> None:
 
 
 def test_taking_note_of_it_opens_no_room() -> None:
-    outcome = set_aside(NOTHING._replace(room_sid=ROOM), "key", 5, BOUNDS)
+    outcome = set_aside(replace(NOTHING, room_sid=ROOM), "key", 5, BOUNDS)
     assert outcome.events == []
     assert outcome.facts.start is None
     (alert,) = outcome.alerts

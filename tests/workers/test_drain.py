@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from asked import asked
 from audits import AuditOutput
+from msgspec import structs
 from proxy import proxy_to
 from redis import Redis, RedisError
 from rooms import LAPTOP, PHONE, Params, connected, created, disconnected, ended, facts_of, track
@@ -200,7 +201,7 @@ def test_a_storm_of_thousands_of_sessions_with_callbacks_waiting_is_drained_all_
     # before the lease does, or it could never be committed.
     sessions = [(sid("PA", number), number * 2_000) for number in range(2_000)]
     history = [(connected(pa, at), disconnected(pa, at + 2_100)) for pa, at in sessions]
-    record = records.NEW._replace(facts=facts_of(one for both in history for one in both))
+    record = structs.replace(records.NEW, facts=facts_of(one for both in history for one in both))
     keys = keyspace.shard(SHARD)
     redis.set(keys.room(ROOM), records.encode(record))
     deposit(*[connected(sid("PA", 5_000 + n), 4_000_000 + n) for n in range(96)])
@@ -292,7 +293,7 @@ def test_records_of_a_newer_version_are_handed_back_untouched(
     assert shard_of(OTHER_ROOM, 8) == SHARD
     deposit(created() | {"RoomSid": OTHER_ROOM}, created())
     keys = keyspace.shard(SHARD)
-    newer = records.encode(records.NEW._replace(version=records.VERSION + 1))
+    newer = records.encode(structs.replace(records.NEW, version=records.VERSION + 1))
     redis.set(keys.room(ROOM), newer)
     with pytest.raises(UnknownVersionError):
         drain.drain(SHARD, CONTEXT)
@@ -307,7 +308,7 @@ def test_a_newer_record_that_is_due_is_handed_back_and_stays_due(
     drain: Drain, redis: Redis, keyspace: Keyspace, deposit: Deposit
 ) -> None:
     keys = keyspace.shard(SHARD)
-    newer = records.encode(records.NEW._replace(version=records.VERSION + 1))
+    newer = records.encode(structs.replace(records.NEW, version=records.VERSION + 1))
     redis.set(keys.room(ROOM), newer)
     redis.zadd(keys.due, {keys.room(ROOM): 1})
     deposit(created() | {"RoomSid": OTHER_ROOM})
@@ -324,7 +325,7 @@ def test_a_record_that_was_mended_is_read_with_the_next_callback(
     drain: Drain, redis: Redis, keyspace: Keyspace, deposit: Deposit, *, room_sid: str, newer: bool
 ) -> None:
     key = keyspace.shard(SHARD).room(room_sid)
-    unknown = records.encode(records.NEW._replace(version=records.VERSION + 1))
+    unknown = records.encode(structs.replace(records.NEW, version=records.VERSION + 1))
     redis.set(key, unknown if newer else b"damaged")
     deposit(created())
     with suppress(UnknownVersionError, UnreadableRecordError):

@@ -29,6 +29,7 @@ from workers.intake import callback_from
 from workers.room.conclude import conclude
 from workers.room.facts import NOTHING
 from workers.room.patience import elapse, next_due
+from workers.room.value import replace
 from workers.rounds import Rounds, Terms
 from workers.scribe import Scribe
 from workers.steps import Circumstances
@@ -193,7 +194,7 @@ def test_ten_thousand_rejoins_in_a_day_take_less_than_64_kib(people: int, tracks
         for params in story[: None if number >= people else -1]:
             # The times of a whole day: those of the stories end after four hours.
             stamped = callback_from(params | {"Timestamp": "2023-08-14T20:00:00.000Z"}, at)
-            told = stamped._replace(at=stamped.at + milliseconds * 1000)
+            told = replace(stamped, at=stamped.at + milliseconds * 1000)
             facts = conclude(facts, told, BOUNDS).facts
         if number % 500 == 0:
             largest = max(largest, len(records.encode(records.Record(facts=facts))))
@@ -215,8 +216,8 @@ def test_a_room_that_cannot_be_looked_at_stops_no_other(
     deposit(connected(PHONE, 0) | who, disconnected(PHONE, 1_000) | who)
     hasty.drain(SHARD, {})
     # Its index names a session that there is not.
-    broken = records.Record(facts=NOTHING._replace(room_sid=ROOM, waits={"Dana": 1}, first=1))
-    broken = broken._replace(facts=broken.facts._replace(people={"Dana": ("PA1",)}))
+    broken = records.Record(facts=replace(NOTHING, room_sid=ROOM, waits={"Dana": 1}, first=1))
+    broken = replace(broken, facts=replace(broken.facts, people={"Dana": ("PA1",)}))
     redis.set(keys.room(ROOM), records.encode(broken))
     redis.zadd(keys.due, {keys.room(ROOM): 1, keys.room(other): 2})
     # To say what is wrong with the one may take so long that the other waits for the next slice.

@@ -30,6 +30,7 @@ from workers.asking import Ask
 from workers.batch import Hold
 from workers.drain import Drain
 from workers.leaving import Leaving
+from workers.room.value import replace
 from workers.rounds import Rounds, Terms
 from workers.serving import Serving
 from workers.store import LEASE_MS, Store
@@ -192,7 +193,7 @@ def test_a_lease_that_is_lost_costs_its_own_shard_only(
 def test_what_only_a_newer_worker_can_read_stops_its_own_shard_only(
     worker: Worker, inbox: Inbox, redis: Redis, keyspace: Keyspace, eventually: Eventually
 ) -> None:
-    newer = records.encode(records.NEW._replace(version=records.VERSION + 1))
+    newer = records.encode(replace(records.NEW, version=records.VERSION + 1))
     redis.set(keyspace.shard(1).room(ROOMS[1]), newer)
     for room in ROOMS:
         inbox.deposit(opened(room), "")

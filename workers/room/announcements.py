@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 
 from workers.room.callback import Callback
+from workers.room.value import Value
 
 RECORDINGS = {
     "recording-started": "recording.started",
@@ -46,7 +47,7 @@ KNOWN_EVENTS = CONCLUSIVE | RECORDINGS.keys() | COMPOSITIONS.keys()
 _PLACES = frozenset({"event", "account_sid", "room_sid", "room_name", "room_type", "timestamp"})
 
 
-class Announcement(NamedTuple):
+class Announcement(Value):
     """Something to pass on: the kind of event, what it is about, and what was told."""
 
     kind: str

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+
+from workers.room.value import Value
 
 
-class Callback(NamedTuple):
+class Callback(Value):
     """One thing that Twilio said.
 
     `said` holds every known parameter under Twilio's name in snake_case (`participant_sid`,

@@ -5,7 +5,7 @@ facts' = merge(facts, callback)    view = view(facts, now)    events = diff(view
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from workers.room.alerts import alerts
 from workers.room.announcements import KNOWN_EVENTS
@@ -16,6 +16,7 @@ from workers.room.facts import Facts
 from workers.room.merge import merge
 from workers.room.patience import Elapsed, elapse, waiting
 from workers.room.tallies import is_too_late
+from workers.room.value import Value, replace
 from workers.room.view import NOBODY, scope_of, view
 
 Verdict = Literal["applied", "duplicate", "too-late", "unrecognised", "set-aside"]
@@ -24,7 +25,7 @@ Verdict = Literal["applied", "duplicate", "too-late", "unrecognised", "set-aside
 _MOST_SET_ASIDE = 500
 
 
-class Outcome(NamedTuple):
+class Outcome(Value):
     """What one callback led to."""
 
     # What time alone had led to before it came.
@@ -53,7 +54,7 @@ def set_aside(facts: Facts, key: str, at: int, bounds: Bounds) -> Outcome:
         return Outcome(elapsed, facts, "set-aside", late=False, events=[], alerts=[])
     noted = facts
     if len(facts.set_aside) < _MOST_SET_ASIDE:
-        noted = facts._replace(set_aside=facts.set_aside | {key})
+        noted = replace(facts, set_aside=facts.set_aside | {key})
     noted = _heard(noted, max(at, facts.looked))
     before, after = view(facts, bounds, NOBODY, now=noted.looked), view(noted, bounds, NOBODY)
     raised = alerts(before, after, bounds, at)
@@ -67,7 +68,7 @@ def conclude(facts: Facts, callback: Callback, bounds: Bounds) -> Outcome:
     facts = elapsed[-1].facts if elapsed else facts
     if callback.arrived < facts.looked:
         # Redis's clock may have been set back; time does not run backwards here.
-        callback = callback._replace(arrived=facts.looked)
+        callback = replace(callback, arrived=facts.looked)
     late = callback.dated and callback.at < facts.latest - LATE_AFTER
     if is_too_late(facts, callback):
         return Outcome(elapsed, facts, "too-late", late, [], [])
@@ -88,4 +89,4 @@ def conclude(facts: Facts, callback: Callback, bounds: Bounds) -> Outcome:
 
 
 def _heard(facts: Facts, at: int) -> Facts:
-    return facts._replace(looked=at, heard=at, quiet=False)
+    return replace(facts, looked=at, heard=at, quiet=False)

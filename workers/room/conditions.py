@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 
 from workers.room.bounds import Bounds, is_nearly_full
 from workers.room.episodes import Episode, Storm, episode
 from workers.room.evictions import Eviction
 from workers.room.identities import IdentityView
 from workers.room.sequences import count
+from workers.room.value import Value
 from workers.room.view import View
 
 SEVERITIES = ("info", "warning", "critical")
@@ -22,7 +23,7 @@ SEVERITIES = ("info", "warning", "critical")
 _RANGES_TOLD = 20
 
 
-class Condition(NamedTuple):
+class Condition(Value):
     """One thing that is wrong."""
 
     alert: str

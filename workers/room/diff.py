@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from workers.room.announcements import announcements
 from workers.room.callback import Callback
 from workers.room.evictions import Eviction
 from workers.room.identities import IdentityView
 from workers.room.sequences import without
+from workers.room.value import Value
 from workers.room.view import SessionView, TrackKey, TrackView, View
 
 Key = TypeVar("Key", str, TrackKey)
@@ -26,7 +27,7 @@ class Moment(int):
     """A time in the data of an event: microseconds since 1970, to be published as text."""
 
 
-class Event(NamedTuple):
+class Event(Value):
     """A change of belief, or an announcement. `at` is when it happened, in event time."""
 
     kind: str

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, pairwise
-from typing import NamedTuple
 
 from workers.room.bounds import (
     AGAIN_WITHIN,
@@ -21,9 +20,10 @@ from workers.room.bounds import (
 )
 from workers.room.evictions import Eviction
 from workers.room.facts import Carried
+from workers.room.value import Value
 
 
-class Storm(NamedTuple):
+class Storm(Value):
     """What is told of a storm."""
 
     times: int
@@ -31,7 +31,7 @@ class Storm(NamedTuple):
     last: Eviction
 
 
-class Episode(NamedTuple):
+class Episode(Value):
     """An episode that has not calmed down."""
 
     severity: str

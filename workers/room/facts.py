@@ -17,10 +17,10 @@ Times are in microseconds since 1970 UTC, event times where nothing else is said
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from workers.room.value import Value
 
 
-class Mark(NamedTuple):
+class Mark(Value, order=True):
     """A callback's place in the total order of all callbacks."""
 
     at: int
@@ -28,7 +28,7 @@ class Mark(NamedTuple):
     id: bytes
 
 
-class End(NamedTuple):
+class End(Value, order=True):
     """A callback that ends a session or a room, with the duration in seconds that it told."""
 
     at: int
@@ -37,7 +37,7 @@ class End(NamedTuple):
     duration: int | None
 
 
-class Said(NamedTuple):
+class Said(Value, order=True):
     """A text that callbacks may tell differently; the greatest wins."""
 
     at: int
@@ -45,7 +45,7 @@ class Said(NamedTuple):
     text: str
 
 
-class Switched(NamedTuple):
+class Switched(Value, order=True):
     """A track's flag, as the greatest of its enabled and disabled callbacks has it."""
 
     at: int
@@ -53,7 +53,7 @@ class Switched(NamedTuple):
     enabled: bool
 
 
-class Track(NamedTuple):
+class Track(Value):
     """One publication of a track by one participant."""
 
     first: int
@@ -64,7 +64,7 @@ class Track(NamedTuple):
     switched: Switched | None = None
 
 
-class Session(NamedTuple):
+class Session(Value):
     """One ParticipantSid: one stay of somebody in the room."""
 
     first: Mark
@@ -102,7 +102,7 @@ def person_of(sid: str, session: Session) -> str:
     return session.identity.text if session.identity else NOBODY_KNOWN + sid
 
 
-class Row(NamedTuple):
+class Row(Value):
     """A session that was folded away, as the roster will have it."""
 
     participant_sid: str
@@ -115,7 +115,7 @@ class Row(NamedTuple):
     tracks: tuple[tuple[str, str | None, str | None, int, int], ...] = ()
 
 
-class Tally(NamedTuple):
+class Tally(Value):
     """What is left of the sessions of one identity for which there was no row."""
 
     sessions: int = 0
@@ -123,7 +123,7 @@ class Tally(NamedTuple):
     seconds: int = 0
 
 
-class Carried(NamedTuple):
+class Carried(Value):
     """What is known of a person's evictions that were let go of."""
 
     # Of the episode that was under way with the last of them: how many, without a storm and in one.
@@ -137,7 +137,7 @@ class Carried(NamedTuple):
     times: tuple[int, ...]
 
 
-class Range(NamedTuple):
+class Range(Value, order=True):
     """Sequence numbers heard, both ends included, and when the first of them arrived."""
 
     least: int
@@ -145,7 +145,7 @@ class Range(NamedTuple):
     heard: int
 
 
-class Stall(NamedTuple):
+class Stall(Value):
     """Callbacks that waited in an inbox for too long."""
 
     # Arrival of the oldest of them.
@@ -154,7 +154,7 @@ class Stall(NamedTuple):
     until: int
 
 
-class Facts(NamedTuple):
+class Facts(Value):
     """All that was heard about one room."""
 
     room_sid: str = ""

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from functools import lru_cache
 from itertools import accumulate
 from operator import itemgetter
-from typing import NamedTuple
 
 from workers.room.belief import belief, remark
 from workers.room.bounds import CONTESTED_AFTER, GHOST_AFTER, LONGEST_SESSION, Bounds
 from workers.room.facts import Facts, Session
 from workers.room.once import Once
+from workers.room.value import Value
 
 
 @belief
@@ -40,7 +40,7 @@ class IdentityView:
     ghost_since: int | None = remark()
 
 
-class _Person(NamedTuple):
+class _Person(Value):
     """What can be said of somebody's sessions at any time."""
 
     # The last to end of those that have ended.

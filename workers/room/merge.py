@@ -13,6 +13,7 @@ from workers.room.announcements import CONCLUSIVE, announcements
 from workers.room.callback import Callback
 from workers.room.facts import End, Facts, Mark, Said, Session, Switched, Track, person_of
 from workers.room.sequences import with_number
+from workers.room.value import replace
 
 # What was told longest ago is forgotten, and would be passed on again should it come again. A room
 # of fifty with a recording a track, told three times each, has fewer.
@@ -25,7 +26,7 @@ _MOST_FAILED = 50
 Changes = dict[str, Any]
 Sessions = dict[str, Session]
 People = dict[str, tuple[str, ...]]
-T = TypeVar("T")
+Known = TypeVar("Known", Facts, Session, Track)
 Ordered = TypeVar("Ordered", int, Mark, End, Said, Switched)
 
 
@@ -226,17 +227,18 @@ def _said(known: Said | None, callback: Callback, name: str) -> Said | None:
 
 
 def _least(known: Ordered | None, new: Ordered) -> Ordered:
-    return new if known is None or new < known else known
+    # What is the same callback's has the same duration, which may be none, and none has no order.
+    return new if known is None or (new != known and new < known) else known
 
 
 def _greatest(known: Ordered | None, new: Ordered) -> Ordered:
     return new if known is None or new > known else known
 
 
-def _replaced(facts: T, changes: Changes) -> T:
-    """Replace fields of a named tuple, giving back the same object where none of them differs."""
+def _replaced(known: Known, changes: Changes) -> Known:
+    """Replace fields, giving back the same object where none of them differs."""
     for name, value in changes.items():
-        known = getattr(facts, name)
-        if value is not known and value != known:
-            return facts._replace(**changes)  # type: ignore[attr-defined, no-any-return]
-    return facts
+        was = getattr(known, name)
+        if value is not was and value != was:
+            return replace(known, **changes)
+    return known

@@ -8,7 +8,6 @@ from arrival: a recording played today concludes the same.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from workers.room.alerts import alerts
 from workers.room.bounds import PRESUMED_AFTER, QUIET_FOR, Bounds
@@ -21,10 +20,11 @@ from workers.room.identities import identity_waits
 from workers.room.roster import settled
 from workers.room.sequences import holes, missed_at
 from workers.room.tallies import old_at, remainder, without_the_old
+from workers.room.value import Value, replace
 from workers.room.view import NOBODY, Scope, View, view
 
 
-class Elapsed(NamedTuple):
+class Elapsed(Value):
     """What one due moment led to."""
 
     facts: Facts
@@ -60,7 +60,7 @@ def waiting(facts: Facts, seen: View, scope: Scope | None, bounds: Bounds) -> Fa
     people = facts.people if scope is None else scope.identities
     due = _room_due(facts, bounds)
     if scope is not None and not people:
-        return facts if due == facts.due else facts._replace(due=due)
+        return facts if due == facts.due else replace(facts, due=due)
     waits = {} if scope is None else {**facts.waits}
     evicted = by_identity(seen)
     for identity in people:
@@ -71,7 +71,7 @@ def waiting(facts: Facts, seen: View, scope: Scope | None, bounds: Bounds) -> Fa
             waits[identity] = at
         else:
             waits.pop(identity, None)
-    return facts._replace(waits=waits, due=due)
+    return replace(facts, waits=waits, due=due)
 
 
 def _at(facts: Facts, due: int, bounds: Bounds) -> Elapsed:
@@ -80,11 +80,11 @@ def _at(facts: Facts, due: int, bounds: Bounds) -> Elapsed:
     closing = facts.due == due and due == _presumed_at(facts)
     scope = None if closing else Scope(frozenset(), frozenset(), people)
     before = view(facts, bounds, scope, now=due - 1)
-    after_facts = facts._replace(looked=due)
+    after_facts = replace(facts, looked=due)
     if closing:
-        after_facts = after_facts._replace(presumed=due)
+        after_facts = replace(after_facts, presumed=due)
     if facts.stall and due >= facts.stall.until:
-        after_facts = after_facts._replace(stall=None)
+        after_facts = replace(after_facts, stall=None)
     after = view(after_facts, bounds, scope)
     events = diff(before, after, None, due)
     if facts.due == due and due == _settled_at(facts):
@@ -92,7 +92,7 @@ def _at(facts: Facts, due: int, bounds: Bounds) -> Elapsed:
         after_facts, roster = settled(after_facts, whole, due)
         events += located(roster, whole)
         # Said or the same as before: there is nothing to wait for until more is heard.
-        after_facts = after_facts._replace(quiet=True)
+        after_facts = replace(after_facts, quiet=True)
     for identity in _in_order(people, facts) if after_facts.end is None else ():
         after_facts = without_the_old(after_facts, identity, due, bounds)
     raised = []

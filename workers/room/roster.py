@@ -12,6 +12,7 @@ from typing import Any
 from workers.room.diff import Event, Moment
 from workers.room.facts import Facts, Row
 from workers.room.tallies import row_of
+from workers.room.value import asdict, replace
 from workers.room.view import View
 
 
@@ -39,7 +40,7 @@ def roster(facts: Facts, view: View) -> dict[str, Any]:
         "sessions": [_session(row) for row in sorted(rows, key=_when)],
         # Of those beyond what can be listed.
         "tallies": [
-            {"identity": identity, **tally._asdict()}
+            {"identity": identity, **asdict(tally)}
             for identity, tally in (*facts.tallies.items(), (None, facts.others))
             if tally.sessions
         ],
@@ -55,7 +56,7 @@ def settled(facts: Facts, view: View, at: int) -> tuple[Facts, list[Event]]:
         return facts, []
     edition = facts.editions + 1
     event = Event("room.settled", facts.room_sid, at, {"edition": edition, **told})
-    return facts._replace(editions=edition, settled=digest), [event]
+    return replace(facts, editions=edition, settled=digest), [event]
 
 
 def _session(row: Row) -> dict[str, Any]:

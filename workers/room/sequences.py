@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from itertools import accumulate
 
 from workers.room.facts import Range
+from workers.room.value import replace
 
 Holes = tuple[tuple[int, int], ...]
 
@@ -50,7 +51,7 @@ def with_number(ranges: tuple[Range, ...], number: int, heard: int) -> tuple[Ran
 
 
 def _replaced(ranges: tuple[Range, ...], old: Range, heard: int) -> tuple[Range, ...]:
-    return tuple(one._replace(heard=heard) if one is old else one for one in ranges)
+    return tuple(replace(one, heard=heard) if one is old else one for one in ranges)
 
 
 def holes(ranges: tuple[Range, ...]) -> list[tuple[int, int, int]]:

@@ -10,6 +10,7 @@ from workers.room.alerts import alerts
 from workers.room.bounds import Bounds
 from workers.room.facts import Facts, Stall
 from workers.room.patience import Elapsed, waiting
+from workers.room.value import replace
 from workers.room.view import NOBODY, view
 
 
@@ -24,7 +25,7 @@ def stalled(facts: Facts, since: int, at: int, bounds: Bounds) -> Elapsed:
     """
     # While one stall is not over, another is the same one, which lasts.
     began = facts.stall.since if facts.stall else since
-    noted = facts._replace(stall=Stall(began, max(at, facts.stall.until if facts.stall else 0)))
+    noted = replace(facts, stall=Stall(began, max(at, facts.stall.until if facts.stall else 0)))
     before, after = view(facts, bounds, NOBODY), view(noted, bounds, NOBODY)
     raised = alerts(before, after, bounds, at)
     return Elapsed(waiting(noted, after, NOBODY, bounds), at, [], raised)

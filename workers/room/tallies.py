@@ -22,6 +22,7 @@ from workers.room.callback import Callback
 from workers.room.episodes import carry
 from workers.room.evictions import Eviction, evictions
 from workers.room.facts import Carried, Facts, Row, Said, Session, Tally, Track
+from workers.room.value import replace
 
 # In characters, about as many as bytes: this much leaves room for those who are connected.
 _ROWS = 12_000
@@ -139,7 +140,7 @@ def _without(facts: Facts, identity: str, gone: dict[str, Session]) -> Facts:
     people = {one: sids for one, sids in facts.people.items() if one != identity or left}
     if left:
         people[identity] = left
-    return facts._replace(sessions=sessions, people=people)
+    return replace(facts, sessions=sessions, people=people)
 
 
 def _tallied(facts: Facts, identity: str, sid: str, found: dict[str, Eviction]) -> Facts:
@@ -147,12 +148,12 @@ def _tallied(facts: Facts, identity: str, sid: str, found: dict[str, Eviction]) 
     gone, eviction = facts.sessions[sid], found.get(sid)
     row = row_of(facts, sid, gone, eviction)
     over = min(_over(gone) + _TRAILING, facts.latest)
-    facts = facts._replace(folded_until=max(facts.folded_until, over))
+    facts = replace(facts, folded_until=max(facts.folded_until, over))
     if eviction:
         carried = carry(facts.carried.get(identity), eviction, found.values())
-        facts = facts._replace(carried=_capped({**facts.carried, identity: carried}))
+        facts = replace(facts, carried=_capped({**facts.carried, identity: carried}))
     if sum(map(_size, facts.rows)) + _size(row) <= _ROWS:
-        return facts._replace(rows=(*facts.rows, row))
+        return replace(facts, rows=(*facts.rows, row))
     return _counted(facts, row)
 
 
@@ -172,15 +173,15 @@ def _over(session: Session) -> int:
 def _overtaken(session: Session, newer: list[Session]) -> Session:
     """Keep in mind that its person came anew."""
     at = max(min(one.heard for one in newer), session.heard)
-    return session._replace(overtaken=min(at, session.overtaken or at))
+    return replace(session, overtaken=min(at, session.overtaken or at))
 
 
 def _counted(facts: Facts, row: Row) -> Facts:
     known = facts.tallies.get(row.identity) if row.identity is not None else None
     if row.identity is not None and (known or len(facts.tallies) < _PEOPLE):
         tallies = {**facts.tallies, row.identity: _with(known or Tally(), row)}
-        return facts._replace(tallies=tallies)
-    return facts._replace(others=_with(facts.others, row))
+        return replace(facts, tallies=tallies)
+    return replace(facts, others=_with(facts.others, row))
 
 
 def _with(tally: Tally, row: Row) -> Tally:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import field
-from typing import NamedTuple
 
 from workers.room.belief import belief, remark
 from workers.room.bounds import Bounds
@@ -19,6 +18,7 @@ from workers.room.evictions import Eviction, evictions
 from workers.room.facts import NOBODY_KNOWN, NOTHING, Facts, Said, Session, Track, person_of
 from workers.room.identities import IdentityView, identity_view
 from workers.room.sequences import Holes, missing
+from workers.room.value import Value
 
 
 @belief
@@ -63,7 +63,7 @@ class TrackView:
     cause: str = remark()
 
 
-class TrackKey(NamedTuple):
+class TrackKey(Value, order=True):
     """A track as one participant published it."""
 
     participant_sid: str
@@ -112,7 +112,7 @@ class View:
         return stall.since if stall and self.now < stall.until else None
 
 
-class Scope(NamedTuple):
+class Scope(Value):
     """Which part of a room to look at; what a callback cannot have touched is left out."""
 
     sessions: frozenset[str]
