@@ -32,7 +32,7 @@ demo: $(STAMP)  ## the same, and play a recorded room and an eviction through th
 	@exec $(BIN)/rollcall up --demo
 
 test: $(STAMP)  ## the tests, against a Redis that they start themselves
-	@$(BIN)/pytest -m "not slow" $(PYTEST)
+	@$(BIN)/pytest -n 2 --dist worksteal -m "not slow" $(PYTEST)
 
 test-slow: $(STAMP)  ## those that break processes, brokers and servers, in their short forms
 	@$(BIN)/pytest -m slow $(PYTEST)

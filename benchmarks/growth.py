@@ -36,6 +36,8 @@ _KINDS = ("audio", "video", "data")
 _FEW_PEOPLE, _FEW_KINDS = 1, ("audio",)
 _REDIS_SECONDS = 10.0
 _BOUND_SECONDS = 600.0
+# So often in each round, there and back: one takes half a second, and the noise of a machine longer.
+_TURNS = 3
 # Nobody lingers for so long: whoever drains ends when nothing waits.
 _LINGER_SECONDS = 1.0
 
@@ -131,8 +133,8 @@ def measure_growth(site: Site, plan: Plan, figures: Figures) -> None:
         figures.note(f"bytes a room of {people}", "rollcall", rooms.bytes_each())
         figures.note(f"bytes a room of {people}", "plain", _plain_bytes(site, people))
     sizes = few | {f"{people} participants a room": rooms for people, rooms in crowds.items()}
-    for _ in range(plan.rounds):
-        for name, rooms in sizes.items():
+    for turn in range(_TURNS * plan.rounds):
+        for name, rooms in [*sizes.items()][:: -1 if turn % 2 else 1]:
             figures.note("drained", name, rooms.callbacks_per_second(rooms.mutes(plan.growth)))
     for rooms in sizes.values():
         rooms.close()

@@ -256,7 +256,7 @@ def test_the_python_lines_print_every_event(
     [
         ("run", "exec .venv/bin/rollcall up"),
         ("demo", "exec .venv/bin/rollcall up --demo"),
-        ("test", '.venv/bin/pytest -m "not slow"'),
+        ("test", '.venv/bin/pytest -n 2 --dist worksteal -m "not slow"'),
         ("test-slow", ".venv/bin/pytest -m slow"),
         ("check", ".venv/bin/lint-imports"),
     ],
