@@ -36,7 +36,7 @@ _KINDS = ("audio", "video", "data")
 _FEW_PEOPLE, _FEW_KINDS = 1, ("audio",)
 _REDIS_SECONDS = 10.0
 _BOUND_SECONDS = 600.0
-# So often in each round, there and back: one takes half a second, and the noise of a machine longer.
+# So often in each round, there and back: one takes half a second, and noise lasts longer.
 _TURNS = 3
 # Nobody lingers for so long: whoever drains ends when nothing waits.
 _LINGER_SECONDS = 1.0
