@@ -29,7 +29,10 @@ class Mark(Value, order=True):
 
 
 class End(Value, order=True):
-    """A callback that ends a session or a room, with the duration in seconds that it told."""
+    """A callback that ends a session or a room, with the duration in seconds that it told.
+
+    Two that are equal cannot be asked which is less: both durations may be none.
+    """
 
     at: int
     sequence: int

@@ -227,7 +227,7 @@ def _said(known: Said | None, callback: Callback, name: str) -> Said | None:
 
 
 def _least(known: Ordered | None, new: Ordered) -> Ordered:
-    # What is the same callback's has the same duration, which may be none, and none has no order.
+    # Ends that are equal have no order.
     return new if known is None or (new != known and new < known) else known
 
 
