@@ -23,8 +23,8 @@ from ingest.callbacks import MAX_BODY_BYTES, PATH
 from ingest.deposits import Deposits
 from ingest.gateway import Gateway
 from ingest.receipts import Receipt
-from schemas.callbacks import room_of
 from schemas.logs import Lines, configure_logs
+from schemas.reading import room_of
 from schemas.settings import Settings
 
 

@@ -9,8 +9,9 @@ import math
 from collections.abc import Iterable, Iterator
 from itertools import count, islice, takewhile
 
-from schemas.callbacks import EVENT, room_of
+from schemas.callbacks import EVENT
 from schemas.inbox import encode_params
+from schemas.reading import room_of
 from schemas.settings import Settings
 from workers.arrivals import pseudo_room, read_entries
 from workers.batch import Batch

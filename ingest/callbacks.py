@@ -23,7 +23,7 @@ from werkzeug.routing import Rule
 from ingest.deposits import Deposits
 from ingest.form import Form, read_form
 from ingest.signature import HEADER, verify
-from schemas.callbacks import EVENT, check, parse_timestamp
+from schemas.callbacks import EVENT
 from schemas.errors import (
     AccountNotAllowedError,
     NotFoundError,
@@ -38,6 +38,8 @@ from schemas.errors import (
     WrongContentTypeError,
     WrongEncodingError,
 )
+from schemas.parsing import parse_timestamp
+from schemas.reading import check
 from schemas.settings import Settings, account_of
 
 if TYPE_CHECKING:

@@ -19,7 +19,6 @@ from redis.exceptions import NoScriptError, ResponseError
 from ingest.receipts import Backlog, Limits, Placed, Receipt, Redeposit
 from ingest.recent import RecentDeposits
 from ingest.spool_rows import Spooled
-from schemas.callbacks import room_of
 from schemas.connection import claim_shards, connect, keyspace_of, reconnect, servers
 from schemas.errors import (
     InboxFullError,
@@ -30,6 +29,7 @@ from schemas.errors import (
 )
 from schemas.inbox import PARAMS, decode, encode_params
 from schemas.keys import WAKE_MS, Keyspace, shard_of
+from schemas.reading import room_of
 from schemas.settings import Settings
 
 # Replicas that keep up answer within milliseconds. Of the time that a deposit has, they get a part:

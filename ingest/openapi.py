@@ -21,15 +21,9 @@ from marshmallow.fields import Field
 
 from ingest.callbacks import MAX_BODY_BYTES, MAX_PARAMETERS, MAX_VALUE_BYTES, PATH
 from ingest.signature import HEADER
-from schemas.callbacks import (
-    EVENT,
-    SCHEMAS,
-    Parsed,
-    StatusCallback,
-    parse_count,
-    parse_timestamp,
-)
+from schemas.callbacks import EVENT, SCHEMAS, Parsed, StatusCallback
 from schemas.errors import RefusedError, RollcallError
+from schemas.parsing import parse_count, parse_timestamp
 
 OPENAPI: Final = "3.1.0"
 _FORM: Final = "application/x-www-form-urlencoded"

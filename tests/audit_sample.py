@@ -22,9 +22,10 @@ from console.audit.page import Chapter, chapter, page_of
 from console.audit.rebuild import rebuild
 from console.audit.sources import Sources
 from console.audit.words import read_moment
-from schemas.callbacks import parse_timestamp, room_of
 from schemas.inbox import encode_params
 from schemas.keys import shard_of
+from schemas.parsing import parse_timestamp
+from schemas.reading import room_of
 from workers.arrivals import read_entries
 from workers.digest import Circumstances, Digester
 from workers.scribe import Scribe

@@ -9,9 +9,10 @@ from typing import Any
 
 from rooms import BOUNDS
 
-from schemas.callbacks import parse_timestamp, room_of
 from schemas.inbox import encode_params
 from schemas.keys import shard_of
+from schemas.parsing import parse_timestamp
+from schemas.reading import room_of
 from workers.arrivals import read_entries
 from workers.digest import Digester
 from workers.scribe import Scribe

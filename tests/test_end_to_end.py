@@ -21,10 +21,10 @@ from streams import by_room, check_chain, folded, published
 
 from console.embedded import EmbeddedRedis, free_port
 from schemas.audit import digest_of
-from schemas.callbacks import room_of
 from schemas.connection import claim_shards
 from schemas.inbox import encode_params
 from schemas.keys import Keyspace, shard_of
+from schemas.reading import room_of
 from workers import records
 from workers.room.bounds import Bounds
 from workers.room.view import view

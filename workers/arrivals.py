@@ -7,9 +7,9 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from schemas import inbox
-from schemas.callbacks import room_of
 from schemas.errors import IndigestibleError
 from schemas.keys import shard_of
+from schemas.reading import room_of
 from workers.batch import Entry
 from workers.intake import callback_from
 from workers.room.callback import Callback

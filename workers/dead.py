@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
-from schemas.callbacks import parse_sid
 from schemas.logs import iso_milliseconds
+from schemas.parsing import parse_sid
 from workers.arrivals import Arrival, Fault
 from workers.scribe import Scribe
 

@@ -7,7 +7,7 @@ from hashlib import sha256
 
 import msgspec
 
-from schemas import callbacks
+from schemas.reading import read, room_of
 from workers.room.callback import Callback
 
 _canonical = msgspec.json.Encoder(order="deterministic").encode
@@ -27,11 +27,11 @@ def callback_from(params: Mapping[str, str], arrived: int) -> Callback:
     Raises:
         IndigestibleError: these are not the parameters of a callback that passed the door.
     """
-    said, strange = callbacks.read(params)
+    said, strange = read(params)
     return Callback(
         event=said["event"],
         account_sid=said["account_sid"],
-        room_sid=callbacks.room_of(params),
+        room_sid=room_of(params),
         at=said.get("timestamp", arrived),
         sequence=said.get("sequence_number", -1),
         id=sha256(_canonical(params)).digest()[:_ID_BYTES],

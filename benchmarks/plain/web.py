@@ -8,8 +8,8 @@ from flask import Flask, abort, request
 from twilio.request_validator import RequestValidator
 
 from benchmarks.plain.tasks import apply_callback
-from schemas.callbacks import check
 from schemas.errors import MalformedError
+from schemas.reading import check
 
 app = Flask(__name__, static_folder=None)
 _validator = RequestValidator(os.environ["TWILIO_AUTH_TOKEN"])

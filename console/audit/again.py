@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from schemas.audit import RECORDS, SETTLED, TIMER
-from schemas.callbacks import parse_timestamp
 from schemas.events import CloudEvent
+from schemas.parsing import parse_timestamp
 from workers.dead import account_of
 from workers.intake import callback_from
 from workers.pseudonyms import content_digest

@@ -15,7 +15,7 @@ import msgspec
 from console.audit.reading import Found, Record
 from schemas.audit import SETTLED, seal, signed
 from schemas.audit_records import RoomRecord
-from schemas.callbacks import parse_timestamp
+from schemas.parsing import parse_timestamp
 
 # What the hash of a record does not cover.
 _NOT_COVERED = frozenset({"hash", "signature"})

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from schemas.audit import RECORDS, TIMER, AuditVerdict
-from schemas.callbacks import parse_timestamp
 from schemas.errors import IndigestibleError
+from schemas.parsing import parse_timestamp
 from workers.intake import callback_from
 from workers.room.bounds import Bounds
 from workers.room.callback import Callback

@@ -9,8 +9,8 @@ import click
 
 from console.audit.story import Span
 from console.sentences import printable
-from schemas.callbacks import parse_timestamp
 from schemas.logs import iso_milliseconds
+from schemas.parsing import parse_timestamp
 
 _SECOND = 1_000_000
 _CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d)(\.\d{1,3})?)?", re.ASCII)

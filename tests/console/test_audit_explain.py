@@ -24,10 +24,10 @@ from console.audit.story import Story
 from console.audit.words import clock, read_moment
 from console.commands import rollcall
 from ingest.inbox import Inbox
-from schemas.callbacks import parse_timestamp
 from schemas.errors import UnknownRoomError
 from schemas.keys import Keyspace
 from schemas.logs import Lines
+from schemas.parsing import parse_timestamp
 from schemas.settings import Settings
 from workers.bounds import bounds_of
 from workers.drain import Drain

@@ -21,8 +21,8 @@ from console.embedded import EmbeddedRedis
 from ingest.inbox import Inbox
 from schemas.audit import STARTED, digest_of
 from schemas.audit_keys import SigningKey, VerifyingKey
-from schemas.callbacks import room_of
 from schemas.keys import Keyspace
+from schemas.reading import room_of
 
 Params = dict[str, str]
 KEY, SEED = SigningKey.generated()

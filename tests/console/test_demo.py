@@ -13,7 +13,7 @@ import pytest
 from twilio.request_validator import RequestValidator
 
 from console.demo import SCENES, Scene, load, send
-from schemas import callbacks
+from schemas.reading import check
 from schemas.settings import Settings
 
 RECORDED, EVICTION = SCENES
@@ -29,7 +29,7 @@ def scene(request: pytest.FixtureRequest) -> Scene:
 def test_every_callback_is_valid_and_of_one_room(scene: Scene) -> None:
     played = load(scene)
     for callback in played:
-        callbacks.check(callback["params"])
+        check(callback["params"])
     assert len({callback["params"]["RoomSid"] for callback in played}) == 1
     assert len({callback["params"]["AccountSid"] for callback in played}) == 1
 

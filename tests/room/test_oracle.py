@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from rooms import BOUNDS, concluded, facts_of
 from strategies import histories
 
-from schemas.callbacks import parse_timestamp
+from schemas.parsing import parse_timestamp
 from workers.room.diff import Event
 from workers.room.view import view
 

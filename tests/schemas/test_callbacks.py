@@ -10,17 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import ACCOUNT, ROOM, callbacks, sid
 
-from schemas.callbacks import (
-    PARAMETERS,
-    SCHEMAS,
-    StatusCallback,
-    check,
-    parse_count,
-    parse_timestamp,
-    read,
-    room_of,
-)
+from schemas.callbacks import PARAMETERS, SCHEMAS, StatusCallback
 from schemas.errors import IndigestibleError, MalformedError
+from schemas.parsing import parse_count, parse_timestamp
+from schemas.reading import check, read, room_of
 
 SECOND = 1_000_000
 PLACE = {"AccountSid": ACCOUNT, "RoomSid": ROOM}
