@@ -65,9 +65,8 @@ def _with_its_beginning(ledger: Ledger, alert: Event) -> tuple[Ledger, Event]:
     raised = {one: at for one, at in ledger.raised.items() if one != key}
     if alert.kind != "alert.resolved":
         raised[key] = since
-    return replace(ledger, raised=raised), replace(
-        alert, data={**alert.data, "since": Moment(since)}
-    )
+    alert = replace(alert, data={**alert.data, "since": Moment(since)})
+    return replace(ledger, raised=raised), alert
 
 
 def _written(value: Any) -> Any:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from procfile import wait_for
 
 from console.processes import Children
 from schemas.errors import ChildEndedError
 
 BOUND = 10.0
-LOOK = 0.01
 
 OBEDIENT = "import time; print('up', flush=True); time.sleep(60)"
 STUBBORN = (
@@ -42,16 +41,9 @@ def start(children: Children, tmp_path: Path, name: str, program: str) -> psutil
     before = {process.pid for process in psutil.Process().children()}
     children.start(name, [sys.executable, "-c", program])
     log = tmp_path / "logs" / f"{name}.log"
-    wait_until(lambda: log.stat().st_size > 0)
+    wait_for(lambda: log.stat().st_size > 0)
     [process] = [one for one in psutil.Process().children() if one.pid not in before]
     return process
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + BOUND
-    while not true():
-        assert time.monotonic() < deadline, "It did not come true in time."
-        time.sleep(LOOK)
 
 
 def gone(process: psutil.Process) -> bool:
@@ -81,7 +73,7 @@ def test_a_grandchild_that_is_left_behind_is_killed(children: Children, tmp_path
     [grandchild] = process.children()
     children.stop()
     assert not process.is_running()
-    wait_until(lambda: gone(grandchild))
+    wait_for(lambda: gone(grandchild))
 
 
 def test_children_are_stopped_in_reverse_order(children: Children, tmp_path: Path) -> None:
@@ -100,7 +92,7 @@ def test_children_are_stopped_in_reverse_order(children: Children, tmp_path: Pat
 def test_a_child_that_ends_by_itself_is_reported(children: Children, tmp_path: Path) -> None:
     program = "import sys; print('first', flush=True); sys.exit('rollcall: no \\x1b[31mluck')"
     process = start(children, tmp_path, "beat", program)
-    wait_until(lambda: gone(process))
+    wait_for(lambda: gone(process))
     with pytest.raises(ChildEndedError) as raised:
         children.check()
     told = str(raised.value)
@@ -112,7 +104,7 @@ def test_a_child_that_ends_by_itself_is_reported(children: Children, tmp_path: P
 def test_a_child_that_is_killed_is_reported(children: Children, tmp_path: Path) -> None:
     process = start(children, tmp_path, "worker", OBEDIENT)
     process.kill()
-    wait_until(lambda: gone(process))
+    wait_for(lambda: gone(process))
     with pytest.raises(ChildEndedError, match="worker ended by itself by SIGKILL"):
         children.check()
 
@@ -120,7 +112,7 @@ def test_a_child_that_is_killed_is_reported(children: Children, tmp_path: Path) 
 def test_the_last_line_is_of_this_run(children: Children, tmp_path: Path) -> None:
     (tmp_path / "logs" / "web.log").write_text("yesterday\n")
     process = start(children, tmp_path, "web", "")
-    wait_until(lambda: gone(process))
+    wait_for(lambda: gone(process))
     with pytest.raises(ChildEndedError, match=r"web.log: \(nothing\)"):
         children.check()
 
@@ -138,6 +130,6 @@ def test_children_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
         assert parent.stdout is not None
         assert parent.stdout.readline() == b"started\n"
         [child] = psutil.Process(parent.pid).children()
-        wait_until(lambda: (tmp_path / "web.log").stat().st_size > 0)
+        wait_for(lambda: (tmp_path / "web.log").stat().st_size > 0)
         parent.kill()
-    wait_until(lambda: gone(child))
+    wait_for(lambda: gone(child))

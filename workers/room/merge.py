@@ -26,7 +26,7 @@ _MOST_FAILED = 50
 Changes = dict[str, Any]
 Sessions = dict[str, Session]
 People = dict[str, tuple[str, ...]]
-Known = TypeVar("Known", Facts, Session, Track)
+Merged = TypeVar("Merged", Facts, Session, Track)
 Ordered = TypeVar("Ordered", int, Mark, End, Said, Switched)
 
 
@@ -227,7 +227,7 @@ def _said(known: Said | None, callback: Callback, name: str) -> Said | None:
 
 
 def _least(known: Ordered | None, new: Ordered) -> Ordered:
-    # Ends that are equal have no order.
+    # Asked first whether they differ: two equal ends cannot be put in order.
     return new if known is None or (new != known and new < known) else known
 
 
@@ -235,7 +235,7 @@ def _greatest(known: Ordered | None, new: Ordered) -> Ordered:
     return new if known is None or new > known else known
 
 
-def _replaced(known: Known, changes: Changes) -> Known:
+def _replaced(known: Merged, changes: Changes) -> Merged:
     """Replace fields, giving back the same object where none of them differs."""
     for name, value in changes.items():
         was = getattr(known, name)
