@@ -15,7 +15,6 @@ from procfile import wait_for
 from console.processes import Children
 from schemas.errors import ChildEndedError
 
-BOUND = 10.0
 
 OBEDIENT = "import time; print('up', flush=True); time.sleep(60)"
 STUBBORN = (
