@@ -15,7 +15,6 @@ from procfile import wait_for
 from console.processes import Children
 from schemas.errors import ChildEndedError
 
-
 OBEDIENT = "import time; print('up', flush=True); time.sleep(60)"
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
